@@ -1,0 +1,327 @@
+"""Every effect: something shall be done. The only output of `station.step` besides the state.
+
+Also the facts (durable lines of the books), notices (news not owed after a lost link), queries and
+jobs. The executor carries effects out in the order of law 3: release, record, answer, energise,
+tell; within a grade in the order given.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cpctl.core.faults import FaultCode
+from cpctl.core.now import Now
+from cpctl.core.values import (
+    IdToken,
+    Measured,
+    ReadingContext,
+    Reply,
+    RequestId,
+    ResetKind,
+    StopReason,
+    TokenInfo,
+)
+from hal.values import Offer
+
+# --- facts -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A line of the books. `at` is when it happened; `session` None: not of a session."""
+
+    at: Now
+    session: int | None
+
+
+@dataclass(frozen=True)
+class SessionOpened(Fact):
+    """Ours alone, never sent."""
+
+    evse: int
+    connector: int
+
+
+@dataclass(frozen=True)
+class SessionClosed(Fact):
+    """Ours alone: the EVSE is free again."""
+
+    evse: int
+
+
+@dataclass(frozen=True)
+class TransactionStarted(Fact):
+    """`report` numbers the reports of a transaction without a gap (2.x seqNo), from 0.
+
+    `register_wh` is the meter's register, `begin` the values of context Transaction.Begin that are
+    kept for the end. `offline`: recorded while the link was down. `trigger` is what 2.x calls it.
+    """
+
+    evse: int
+    connector: int
+    report: int
+    trigger: str
+    token: IdToken | None
+    register_wh: int
+    begin: tuple[Measured, ...] = ()
+    offline: bool = False
+    reservation: int | None = None
+    remote_start: int | None = None
+
+
+@dataclass(frozen=True)
+class TransactionChanged(Fact):
+    """Something 2.x reports with a trigger and 1.6 does not: charging state, authorization …"""
+
+    evse: int
+    connector: int
+    report: int
+    trigger: str
+    charging_state: str
+    token: IdToken | None = None
+    stop_reason: StopReason | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class TransactionSampled(Fact):
+    """Values of one instant. `told` become a report of their own (`report` its number, None when
+    `told` is empty); `kept` wait for the end of the transaction."""
+
+    evse: int
+    connector: int
+    context: ReadingContext
+    register_wh: int
+    report: int | None = None
+    told: tuple[Measured, ...] = ()
+    kept: tuple[Measured, ...] = ()
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class TransactionEnded(Fact):
+    """`token` only when one was used to stop. `end` as `begin`, context Transaction.End."""
+
+    evse: int
+    connector: int
+    report: int
+    trigger: str
+    reason: StopReason
+    register_wh: int
+    token: IdToken | None = None
+    end: tuple[Measured, ...] = ()
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class FaultLatched(Fact):
+    """A latched fault; `session` is the session it fell into, if any."""
+
+    evse: int | None
+    code: FaultCode
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class FaultUnlatched(Fact):
+    """FaultCleared of the house: a technician declared it mended."""
+
+    evse: int | None
+    code: FaultCode
+
+
+@dataclass(frozen=True)
+class SecurityEventRaised(Fact):
+    """`kind` is the name in the list of the security whitepaper / 2.x appendix."""
+
+    kind: str
+    text: str = ""
+    critical: bool = False
+
+
+# --- notices, queries ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Notice:
+    """News not owed after a lost link. (Status is none: the link watches the pictures.)"""
+
+    at: Now
+
+
+@dataclass(frozen=True)
+class ClockSample(Notice):
+    """Meter values outside a transaction (clock-aligned or triggered)."""
+
+    evse: int | None
+    connector: int | None
+    context: ReadingContext
+    values: tuple[Measured, ...]
+    session: int | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question to the central system whose answer comes back as events."""
+
+
+@dataclass(frozen=True)
+class AnnounceBoot(Query):
+    """BootNotification. The identity of the station comes from the render context."""
+
+    reason: str = "PowerUp"
+
+
+@dataclass(frozen=True)
+class Heartbeat(Query):
+    pass
+
+
+@dataclass(frozen=True)
+class AuthorizeToken(Query):
+    ask: int
+    token: IdToken
+
+
+@dataclass(frozen=True)
+class SendVendorMessage(Query):
+    vendor: str
+    message: str | None
+    content: str | None
+
+
+# --- effects ---------------------------------------------------------------------------------
+
+
+class Effect:
+    """Marker of all effects."""
+
+
+@dataclass(frozen=True)
+class ReleasePower(Effect):
+    """Open now. Taken out of any queue and done first."""
+
+    evse: int
+    why: str
+
+
+@dataclass(frozen=True)
+class EnergisePower(Effect):
+    """Close, if the interlock permits, and only if `after` is the number of the last release."""
+
+    evse: int
+    after: int
+
+
+@dataclass(frozen=True)
+class BarPower(Effect):
+    """The core's standing word to the power gate: while `reasons` is not empty (a stopping fault,
+    a weld, a jammed lock) nothing closes there, whoever orders it; an empty tuple lifts it."""
+
+    evse: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SetOffer(Effect):
+    """Put an offer on the pilot (current, none, unavailable)."""
+
+    evse: int
+    offer: Offer
+
+
+@dataclass(frozen=True)
+class LockPlug(Effect):
+    evse: int
+
+
+@dataclass(frozen=True)
+class UnlockPlug(Effect):
+    evse: int
+
+
+@dataclass(frozen=True)
+class Record(Effect):
+    """Write the fact to the books. Samples go with the lower grade of durability."""
+
+    fact: Fact
+
+
+@dataclass(frozen=True)
+class SaveRegister(Effect):
+    """Keep the present register of an open session (full durability)."""
+
+    session: int
+    register_wh: int
+    at: Now
+
+
+@dataclass(frozen=True)
+class Keep(Effect):
+    """Keep `value` under `key` over restarts (None removes it); full durability."""
+
+    key: str
+    value: str | None
+
+
+@dataclass(frozen=True)
+class SaveSetting(Effect):
+    """Keep a setting over restarts. The loop uses the new value from the next event on."""
+
+    setting: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Remember(Effect):
+    """Put a verdict of the central system into the authorization cache (lower grade)."""
+
+    token: IdToken
+    info: TokenInfo
+
+
+@dataclass(frozen=True)
+class ForgetTokens(Effect):
+    """Clear the authorization cache, and nothing else."""
+
+
+@dataclass(frozen=True)
+class Authorize(Effect):
+    """Find out about `token`; the verdict comes as AuthorizationAnswered with this `ask`.
+
+    `local_may_start` False: only the central system (or the offline rules) may say yes.
+    """
+
+    ask: int
+    token: IdToken
+    for_group: bool = False  # only its group is wanted, to stop a transaction
+
+
+@dataclass(frozen=True)
+class Answer(Effect):
+    request: RequestId
+    reply: Reply
+
+
+@dataclass(frozen=True)
+class Notify(Effect):
+    notice: Notice
+
+
+@dataclass(frozen=True)
+class RestartStation(Effect):
+    """Restart the application (soft) or the machine (hard); everything is recorded already."""
+
+    kind: ResetKind
+
+
+@dataclass(frozen=True)
+class Show(Effect):
+    """Lights and buzzer: a pattern of `hal.contracts.Indicator`. `evse` None: at the readers."""
+
+    evse: int | None
+    pattern: str
+
+
+def utc_text(moment: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds and Z, as all our reports have it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

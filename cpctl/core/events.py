@@ -1,0 +1,341 @@
+"""Every event: something happened. The only input of `station.step` besides time and settings.
+
+Requests (of the central system or of a technician) are events too: they carry a `RequestId` and are
+answered exactly once by an `Answer` effect. An event with `evse` None concerns the station.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cpctl.core.effects import TransactionEnded, TransactionSampled, TransactionStarted
+from cpctl.core.faults import FaultCode
+from cpctl.core.now import Now
+from cpctl.core.values import (
+    BootCause,
+    IdToken,
+    Registration,
+    RequestId,
+    ResetKind,
+    TokenInfo,
+    TokenSource,
+)
+from hal.values import MeterReading, PilotState
+
+
+class Event:
+    """Marker of all events."""
+
+
+# --- life of the process ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OpenSession:
+    """A session the previous life left open, as its books tell.
+
+    `started` None: a session without a transaction. `last_register_wh` and `last_at` come from the
+    newest fact or saved register. `energised` is whether power may have flowed when we died.
+    """
+
+    session: int
+    evse: int
+    connector: int
+    token: IdToken | None
+    started: TransactionStarted | None
+    last_register_wh: int | None
+    last_at: Now
+    next_report: int
+    samples: tuple[TransactionSampled, ...] = ()
+    planned_reason: str | None = None  # StopReason value recorded before a planned stop
+    ended: TransactionEnded | None = None
+
+
+@dataclass(frozen=True)
+class Booted(Event):
+    """The daemon starts. Coils are off already. `kept` is what `Keep` effects stored."""
+
+    cause: BootCause
+    next_session: int
+    open_sessions: tuple[OpenSession, ...] = ()
+    latched: tuple[tuple[int | None, FaultCode], ...] = ()  # faults not cleared in the books
+    kept: Mapping[str, str] = field(default_factory=dict)
+    journal_good: bool = True
+
+
+@dataclass(frozen=True)
+class DeadlineReached(Event):
+    """Time has come to `next_deadline`; also any step is free to notice that."""
+
+
+@dataclass(frozen=True)
+class ClockStepped(Event):
+    """Wall time was set or corrected by `step_s`; schedules are to be computed anew."""
+
+    step_s: float
+
+
+@dataclass(frozen=True)
+class ShutdownRequested(Event):
+    """SIGTERM: wind down, end transactions (Reboot unless they are to be resumed)."""
+
+
+# --- devices ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PilotChanged(Event):
+    """The pilot's state after debouncing. `state` None: the board answers with no valid state."""
+
+    evse: int
+    state: PilotState | None
+    cable_a: float | None = None
+    diode_ok: bool = True
+
+
+@dataclass(frozen=True)
+class ContactorReported(Event):
+    """The gate closed or opened the coil, or its auxiliary contact changed.
+
+    `closed` is the feedback, or the coil order where no auxiliary contact is fitted. `welded`: the
+    gate waited for the settle time after a release and the contact still says closed.
+    """
+
+    evse: int
+    closed: bool
+    welded: bool = False
+
+
+@dataclass(frozen=True)
+class PowerReleased(Event):
+    """The gate opened by itself, or a lease lapsed. `number` is the number of this release."""
+
+    evse: int
+    number: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReleaseNumbered(Event):
+    """The gate carried out a `ReleasePower` of ours; orders must now say `after=number`."""
+
+    evse: int
+    number: int
+
+
+@dataclass(frozen=True)
+class EnergiseRefused(Event):
+    """The gate did not close. `reasons` are the interlock's, or "stale"; `number` as it stands."""
+
+    evse: int
+    number: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LockReported(Event):
+    """Result of one attempt of the lock; `locked` is what is true now, `jammed` that it failed."""
+
+    evse: int
+    locked: bool
+    jammed: bool = False
+
+
+@dataclass(frozen=True)
+class MeterRead(Event):
+    evse: int
+    reading: MeterReading
+
+
+@dataclass(frozen=True)
+class InputChanged(Event):
+    """A safety input. `good` False: tripped, open, broken wire. `evse` None: of the station."""
+
+    evse: int | None
+    name: str  # rcd, emergency_stop, door, temperature, ground, …
+    good: bool
+
+
+@dataclass(frozen=True)
+class DeviceLost(Event):
+    """A device stopped answering. `kind` as in the registry: meter, pilot, contactor, lock, …"""
+
+    evse: int | None
+    kind: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class DeviceFound(Event):
+    evse: int | None
+    kind: str
+
+
+@dataclass(frozen=True)
+class FaultReported(Event):
+    """Somebody below found a fault that has no event of its own (a simulated fault, a driver)."""
+
+    evse: int | None
+    code: FaultCode
+    present: bool
+    vendor_code: str = ""
+
+
+@dataclass(frozen=True)
+class CardPresented(Event):
+    """A card was held to a reader. `evses` are those the reader serves; empty: all."""
+
+    reader: str
+    token: IdToken
+    evses: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class CardUnusable(Event):
+    """A card whose identifier is random or unreadable."""
+
+    reader: str
+    evses: tuple[int, ...] = ()
+
+
+# --- link ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LinkChanged(Event):
+    online: bool
+    registration: Registration
+
+
+@dataclass(frozen=True)
+class AuthorizationAnswered(Event):
+    """The verdict on `Authorize(ask)`. `source` tells who gave it."""
+
+    ask: int
+    token: IdToken
+    info: TokenInfo
+    source: TokenSource
+
+
+@dataclass(frozen=True)
+class TransactionAnswered(Event):
+    """The central system's verdict on a started (or ended) transaction's token."""
+
+    session: int
+    info: TokenInfo
+
+
+@dataclass(frozen=True)
+class JournalFailed(Event):
+    """The books cannot be written."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class JournalRecovered(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class FactAbandoned(Event):
+    """A fact was given up or set aside; it stays visible in the books."""
+
+    fact: int
+    session: int | None
+    reason: str
+
+
+# --- requests --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Request(Event):
+    """Marker of all requests; `Answer(request, …)` is owed exactly once."""
+
+    request: RequestId
+
+
+@dataclass(frozen=True)
+class StartRequested(Request):
+    """Remote start, or the technician's. `evse`/`connector` None: the station chooses.
+
+    `authorize` True: the token must pass authorization as a card would.
+    """
+
+    token: IdToken
+    evse: int | None = None
+    connector: int | None = None
+    authorize: bool = False
+    remote_start: int | None = None
+
+
+@dataclass(frozen=True)
+class StopRequested(Request):
+    """Stop the transaction of `session` (from the central system) or on `evse` (local).
+
+    A local stop carries a token and obeys the rules of a card.
+    """
+
+    session: int | None = None
+    evse: int | None = None
+    token: IdToken | None = None
+
+
+@dataclass(frozen=True)
+class UnlockRequested(Request):
+    evse: int
+    connector: int = 1
+
+
+@dataclass(frozen=True)
+class AvailabilityRequested(Request):
+    """`evse` None: the whole station. `connector` None: the whole EVSE."""
+
+    operative: bool
+    evse: int | None = None
+    connector: int | None = None
+
+
+@dataclass(frozen=True)
+class ResetRequested(Request):
+    kind: ResetKind
+
+
+@dataclass(frozen=True)
+class SettingChangeRequested(Request):
+    """`setting` is an id of `settings.py`, `text` its canonical text."""
+
+    setting: str
+    text: str
+
+
+@dataclass(frozen=True)
+class SettingsRequested(Request):
+    """Somebody wants to read settings; what is said is decided by who renders the answer."""
+
+
+@dataclass(frozen=True)
+class ClearCacheRequested(Request):
+    pass
+
+
+@dataclass(frozen=True)
+class ClearFaultRequested(Request):
+    """A technician declares a latched fault mended; needs the EVSE inoperative and idle."""
+
+    evse: int | None
+    code: FaultCode | None = None
+
+
+@dataclass(frozen=True)
+class VendorMessageReceived(Request):
+    """DataTransfer of the central system."""
+
+    vendor: str
+    message: str | None
+    content: str | None
+
+
+@dataclass(frozen=True)
+class PresenceRequested(Request):
+    """Nothing but an answer is wanted (used for requests that the dialect renders from views)."""

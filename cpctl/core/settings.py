@@ -1,0 +1,242 @@
+"""The one table of settings: id, type, unit, range, default, who may change it, restart needed.
+
+Ids are ours and version-free; the dialects' name tables map them to configuration keys and
+variables. Values travel as canonical text: "true"/"false", decimal integers, comma-separated lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+
+from cpctl.core.values import Quantity
+
+Value = bool | int | str | tuple[str, ...]
+
+
+class Kind(Enum):
+    FLAG = "flag"
+    INTEGER = "integer"
+    TEXT = "text"
+    CHOICE = "choice"
+    NAMES = "names"  # comma-separated list
+    MEASURANDS = "measurands"  # NAMES of Quantity values, each with an optional "@L1"
+
+
+class Access(Enum):
+    READ_ONLY = "read_only"  # decided by the installation or the hardware
+    READ_WRITE = "read_write"
+    WRITE_ONLY = "write_only"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row. `limit`: for INTEGER the maximum, for lists the most entries, for TEXT the length."""
+
+    id: str
+    kind: Kind
+    default: Value
+    unit: str = ""
+    minimum: int = 0
+    limit: int | None = None
+    choices: tuple[str, ...] = ()
+    access: Access = Access.READ_WRITE
+    restart: bool = False
+    help: str = ""
+
+
+class SettingError(ValueError):
+    """The text does not fit the setting; the message is a sentence for people."""
+
+
+_MEASURANDS_DEFAULT = ("energy_import_register", "power_import")
+_MEASURANDS_LIMIT = 3 * len(Quantity)
+
+
+def _rows() -> tuple[Setting, ...]:
+    flag, integer, text = Kind.FLAG, Kind.INTEGER, Kind.TEXT
+    choice, names, measurands = Kind.CHOICE, Kind.NAMES, Kind.MEASURANDS
+    day_s = 86_400
+    return (
+        Setting("auth.offline_unknown", flag, False,
+                help="accept tokens unknown to list and cache while offline"),
+        Setting("auth.cache_enabled", flag, True, help="keep and use the authorization cache"),
+        Setting("auth.remote_needs_authorization", flag, False,
+                help="authorize the token of a remote start as that of a card"),
+        Setting("auth.local_offline", flag, True,
+                help="accept tokens of list and cache while offline"),
+        Setting("auth.local_pre", flag, False,
+                help="start at once for a token valid in list or cache, also online"),
+        Setting("auth.max_energy_on_invalid_wh", integer, 0, "Wh", limit=1_000_000,
+                help="energy still delivered after a token turned out invalid"),
+        Setting("auth.stop_on_invalid", flag, True,
+                help="end the transaction when its token turns out invalid"),
+        Setting("sampling.clock_interval_s", integer, 0, "s", limit=day_s,
+                help="clock-aligned readings every so often; 0: none"),
+        Setting("sampling.clock_measurands", measurands, ("energy_import_register",),
+                limit=_MEASURANDS_LIMIT),
+        Setting("sampling.interval_s", integer, 60, "s", limit=day_s,
+                help="samples during a transaction every so often; 0: none"),
+        Setting("sampling.measurands", measurands, _MEASURANDS_DEFAULT, limit=_MEASURANDS_LIMIT),
+        Setting("sampling.end_measurands", measurands, (), limit=_MEASURANDS_LIMIT,
+                help="sampled for the end of the transaction"),
+        Setting("sampling.end_clock_measurands", measurands, (), limit=_MEASURANDS_LIMIT,
+                help="clock-aligned for the end of the transaction"),
+        Setting("sampling.end_max", integer, 500, limit=100_000, access=Access.READ_ONLY,
+                help="the most values told with the end of a transaction"),
+        Setting("session.plug_timeout_s", integer, 60, "s", limit=day_s,
+                help="time to plug in after a token, or to present one after the plug; 0: for ever"),
+        Setting("session.stop_on_unplug", flag, True),
+        Setting("session.unlock_on_unplug", flag, True),
+        Setting("meter.phase_rotation", names, (), help="per connector, as 1.RST"),
+        Setting("link.heartbeat_s", integer, 300, "s", minimum=1, limit=day_s),
+        Setting("link.ping_s", integer, 60, "s", limit=day_s, help="0: none"),
+        Setting("link.pong_timeout_s", integer, 20, "s", minimum=1, limit=600),
+        Setting("link.call_timeout_s", integer, 30, "s", minimum=1, limit=600),
+        Setting("link.attempts", integer, 3, "times", limit=1000, help="0: for ever"),
+        Setting("link.retry_s", integer, 60, "s", limit=day_s),
+        Setting("link.wait_min_s", integer, 10, "s", minimum=1, limit=day_s),
+        Setting("link.wait_random_s", integer, 10, "s", limit=day_s),
+        Setting("link.wait_repeat", integer, 4, "times", limit=20),
+        Setting("status.minimum_s", integer, 0, "s", limit=3600,
+                help="a status is told once it has lasted so long"),
+        Setting("station.reset_retries", integer, 1, "times", limit=10),
+        Setting("lights.blink_repeat", integer, 3, "times", limit=100),
+        Setting("lights.intensity", integer, 100, "%", limit=100),
+        Setting("policy.tx_before_accepted", choice, "after_first_accept",
+                choices=("never", "after_first_accept", "always"), access=Access.READ_ONLY),
+        Setting("policy.authorize_timeout", choice, "offline_rules",
+                choices=("offline_rules", "reject"), access=Access.READ_ONLY),
+        Setting("policy.tag_first_connector", choice, "next_plugged",
+                choices=("next_plugged", "last_touched", "fixed"), access=Access.READ_ONLY),
+        Setting("policy.plug_timeout", choice, "finishing",
+                choices=("finishing", "stay_preparing"), access=Access.READ_ONLY),
+        Setting("policy.inoperative_preparing", choice, "now",
+                choices=("now", "after_preparing"), access=Access.READ_ONLY),
+        Setting("policy.min_status", choice, "drop", choices=("drop", "delay"),
+                access=Access.READ_ONLY),
+        Setting("policy.remote_start_any", choice, "choose", choices=("choose", "reject"),
+                access=Access.READ_ONLY),
+        Setting("policy.unlock_stops_without_lock", flag, False, access=Access.READ_ONLY),
+        Setting("time.align", choice, "utc", choices=("utc", "local"), access=Access.READ_ONLY),
+        Setting("compat.too_many_keys", choice, "error", choices=("error", "answer_all"),
+                access=Access.READ_ONLY),
+        Setting("compat.meter_begin_message", flag, False, access=Access.READ_ONLY),
+        Setting("queue.count_disconnect", flag, False, access=Access.READ_ONLY),
+        Setting("queue.zero_attempts", choice, "forever", choices=("forever", "once"),
+                access=Access.READ_ONLY),
+        Setting("store.sample_sync_s", integer, 300, "s", minimum=10, limit=3600,
+                access=Access.READ_ONLY),
+        Setting("station.tx_start_point", names, ("ev_connected", "authorized"),
+                access=Access.READ_ONLY,
+                help="what must hold for a transaction to start (all of them)"),
+        Setting("security.notify", choice, "tested", choices=("critical", "tested", "all"),
+                access=Access.READ_ONLY),
+        Setting("station.operator", text, "", limit=50, access=Access.READ_ONLY),
+    )
+
+
+TABLE: Mapping[str, Setting] = MappingProxyType({row.id: row for row in _rows()})
+
+
+def parse(setting: Setting, text: str) -> Value:
+    """The value that `text` means. Raises SettingError with a sentence for people."""
+    stripped = text.strip()
+    match setting.kind:
+        case Kind.FLAG:
+            lowered = stripped.lower()
+            if lowered not in ("true", "false"):
+                raise SettingError(f"{setting.id}: expected true or false, not {text!r}")
+            return lowered == "true"
+        case Kind.INTEGER:
+            return _integer(setting, stripped)
+        case Kind.CHOICE:
+            if stripped not in setting.choices:
+                raise SettingError(f"{setting.id}: expected one of {', '.join(setting.choices)}")
+            return stripped
+        case Kind.TEXT:
+            if setting.limit is not None and len(text) > setting.limit:
+                raise SettingError(f"{setting.id}: at most {setting.limit} characters")
+            return text
+        case Kind.NAMES | Kind.MEASURANDS:
+            return _names(setting, stripped)
+
+
+def _integer(setting: Setting, text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 12:
+        raise SettingError(f"{setting.id}: expected a whole number, not {text[:20]!r}")
+    number = int(text)
+    if number < setting.minimum or (setting.limit is not None and number > setting.limit):
+        raise SettingError(
+            f"{setting.id}: expected {setting.minimum} to {setting.limit} {setting.unit}".rstrip())
+    return number
+
+
+def _names(setting: Setting, text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",")) if text else ()
+    if setting.limit is not None and len(names) > setting.limit:
+        raise SettingError(f"{setting.id}: at most {setting.limit} entries")
+    if setting.kind is Kind.MEASURANDS:
+        for name in names:
+            quantity, _, phase = name.partition("@")
+            if quantity not in {one.value for one in Quantity} or (
+                    phase not in ("", "L1", "L2", "L3") or name.endswith("@")):
+                raise SettingError(f"{setting.id}: {name!r} is not a measurand of ours")
+    elif "" in names:
+        raise SettingError(f"{setting.id}: an entry is empty")
+    return names
+
+
+def to_text(value: Value) -> str:
+    """Canonical text of a value."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value)
+
+
+class Settings:
+    """An immutable picture of all values. Unknown ids are programming errors (KeyError)."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Value] | None = None):
+        merged: dict[str, Value] = {row.id: row.default for row in TABLE.values()}
+        for name, value in (values or {}).items():
+            if name not in merged:
+                raise KeyError(name)
+            merged[name] = value
+        self._values = merged
+
+    def flag(self, name: str) -> bool:
+        value = self._values[name]
+        assert isinstance(value, bool), name
+        return value
+
+    def integer(self, name: str) -> int:
+        value = self._values[name]
+        assert isinstance(value, int) and not isinstance(value, bool), name
+        return value
+
+    def text(self, name: str) -> str:
+        value = self._values[name]
+        assert isinstance(value, str), name
+        return value
+
+    def names(self, name: str) -> tuple[str, ...]:
+        value = self._values[name]
+        assert isinstance(value, tuple), name
+        return value
+
+    def value(self, name: str) -> Value:
+        return self._values[name]
+
+    def with_text(self, name: str, text: str) -> Settings:
+        """A picture in which `name` has the value that `text` means. Raises SettingError."""
+        return Settings({**self._values, name: parse(TABLE[name], text)})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)

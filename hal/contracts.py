@@ -1,0 +1,203 @@
+"""The contracts of the devices: what a driver promises and what it may rely on.
+
+A driver is one module with one class per contract it fulfils, named as in `registry.py`
+(`Reader`, `Meter`, `Pilot`, `Switch`, `Lock`, `Inputs`, `Lights`). It is built with its options
+(checked against `OPTIONS`) and the `Parts` it shares with others; building touches no hardware,
+`open()` does. Reopening after a loss is the caller's business. All methods but those of
+`Contactor` are coroutines and may raise `HalError`; they never block the event loop.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hal.deadman import DeadMan
+from hal.values import CardUid, MeterReading, Offer, PilotReading
+
+if TYPE_CHECKING:
+    from hal.serialbus import SerialBus
+    from hal.sim.board import Board
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a driver as it stands in the configuration file.
+
+    `kind` is bool, int, float, str or dict (free-form table, checked by the driver itself).
+    `role` tells the configuration check what must be unique or known: "pin", "bus", "address".
+    """
+
+    name: str
+    kind: type
+    default: Any = None
+    required: bool = False
+    choices: tuple[Any, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    role: str | None = None
+    help: str = ""
+
+
+@dataclass
+class Parts:
+    """What drivers share: serial lines by name, the simulated board, the dead-man."""
+
+    buses: Mapping[str, SerialBus] = field(default_factory=dict)
+    board: Board | None = None
+    deadman: DeadMan | None = None
+    monotonic_ns: Callable[[], int] | None = None
+
+
+class Device(ABC):
+    """What all devices have in common."""
+
+    OPTIONS: ClassVar[tuple[Option, ...]] = ()
+
+    def __init__(self, name: str, evse: int | None, options: Mapping[str, Any], parts: Parts):
+        self.name = name  # as people know it: "meter 1", "reader front"
+        self.evse = evse
+        self.options = options
+        self.parts = parts
+
+    async def open(self) -> None:  # noqa: B027 - a device without anything to open is fine
+        """Make ready. Raises DeviceGone when the device or the way to it is not there."""
+
+    async def close(self) -> None:  # noqa: B027
+        """Let go of the device; harmless when it was never opened."""
+
+
+class CardReader(Device):
+    @abstractmethod
+    def cards(self) -> AsyncIterator[CardUid]:
+        """Each card once per tap, as it is held to the reader. Raises DeviceGone on loss."""
+
+
+class EnergyMeter(Device):
+    @abstractmethod
+    async def read(self) -> MeterReading:
+        """One consistent reading. Raises DeviceTimeout, BadReading, DeviceGone."""
+
+
+class ControlPilot(Device):
+    #: The driver calls the listener on each change by itself, besides being read.
+    pushes: ClassVar[bool] = False
+
+    @abstractmethod
+    async def read(self) -> PilotReading: ...
+
+    @abstractmethod
+    async def offer(self, offer: Offer) -> None:
+        """Put `offer` on the pilot. Returns when the board confirmed it."""
+
+    def listen(self, listener: Callable[[PilotReading], None]) -> None:  # noqa: B027
+        """Call `listener` on each change, from any thread (only where `pushes`)."""
+
+
+class PlugLock(Device):
+    @abstractmethod
+    async def lock(self) -> bool | None:
+        """Try once to lock. True: locked by feedback, False: jammed, None: no feedback fitted."""
+
+    @abstractmethod
+    async def unlock(self) -> bool | None:
+        """Try once to unlock; True: unlocked by feedback, False: jammed, None: no feedback."""
+
+
+class Inputs(Device):
+    """One digital safety input. The configuration names it (rcd, emergency_stop, door …)."""
+
+    pushes: ClassVar[bool] = False
+
+    @abstractmethod
+    async def good(self) -> bool:
+        """True: all is well. A broken wire reads False."""
+
+    def listen(self, listener: Callable[[bool], None]) -> None:  # noqa: B027
+        """Call `listener(good)` on each change, from any thread (only where `pushes`)."""
+
+
+class Indicator(Device):
+    @abstractmethod
+    async def show(self, pattern: str) -> None:
+        """Show one of: off, available, preparing, charging, suspended, finishing, reserved,
+        unavailable, fault, card_accepted, card_refused."""
+
+
+class Contactor(ABC):
+    """One switched power path. Off is the resting state of the hardware.
+
+    `close`, `renew` and `open` are final: no driver can forget the lease. A closed contactor is a
+    lease that lapses by itself: the dead-man opens it when `renew` does not come in time.
+    One lock per contactor covers the loop's thread and the dead-man's.
+    Driver methods `_energise`, `_release`, `_read_feedback` may raise HalError and must be quick
+    (a coil on a bus goes to the head of the bus queue).
+    """
+
+    OPTIONS: ClassVar[tuple[Option, ...]] = ()
+
+    def __init__(self, name: str, evse: int | None, options: Mapping[str, Any], parts: Parts):
+        if parts.deadman is None:
+            raise ValueError(f"{name}: a contactor is built with a dead-man")
+        self.name = name
+        self.evse = evse
+        self.options = options
+        self.parts = parts
+        self._deadman = parts.deadman
+        self._lock = threading.RLock()
+
+    async def prepare(self) -> None:  # noqa: B027
+        """Request the output at its safe level. Raises DeviceGone."""
+
+    async def finish(self) -> None:
+        """Open and let go of the hardware."""
+        self.open()
+
+    def close(self, lease_s: float) -> None:
+        """Energise the coil and register a lease of `lease_s` seconds.
+
+        Raises HalError when the coil cannot be driven; the path is then open, as far as it can be.
+        """
+        with self._lock:
+            self._deadman.register(self, lease_s)
+            try:
+                self._energise()
+            except BaseException:
+                self.open()
+                raise
+
+    def renew(self, lease_s: float) -> bool:
+        """Prolong the lease; never energises. False once the lease has lapsed or was given up."""
+        with self._lock:
+            return self._deadman.renew(self, lease_s)
+
+    def open(self) -> None:
+        """De-energise; harmless when already open. The lease is given up first."""
+        with self._lock:
+            self._deadman.forget(self)
+            self._release()
+
+    def lapse(self) -> bool:
+        """For the dead-man only: open if the lease has run out. True when it opened."""
+        with self._lock:
+            if not self._deadman.has_lapsed(self):
+                return False
+            self.open()
+            return True
+
+    def feedback(self) -> bool | None:
+        """True: the auxiliary contact says closed; None: none fitted."""
+        with self._lock:
+            return self._read_feedback()
+
+    @abstractmethod
+    def _energise(self) -> None: ...
+
+    @abstractmethod
+    def _release(self) -> None: ...
+
+    @abstractmethod
+    def _read_feedback(self) -> bool | None: ...

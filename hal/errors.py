@@ -1,0 +1,21 @@
+"""What a device can do wrong. One family, so that a caller catches HalError and nothing wider."""
+
+
+class HalError(Exception):
+    """A device could not do its job. The text names the device, the finding and the next step."""
+
+
+class DeviceGone(HalError):
+    """The device or the way to it (port, daemon, chip) is not there; reopening may cure it."""
+
+
+class DeviceTimeout(HalError):
+    """The device is addressed properly and does not answer."""
+
+
+class BadReading(HalError):
+    """An answer came and cannot be true: CRC, exception answer, absurd value."""
+
+
+class BadConfig(HalError):
+    """The options do not fit the driver. Raised before anything is opened."""
