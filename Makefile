@@ -1,0 +1,43 @@
+# cpctl: two commands on a fresh machine, `make run` and `make test`. Each sets up what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= auto
+CSMS ?=
+ID ?= CP001
+
+.PHONY: help run test check bench clean
+
+help:
+	@echo "make run                      charge a simulated car against the embedded central system"
+	@echo "make run CSMS=ws://… ID=CP001 run the simulated station against your own central system"
+	@echo "make test                     every check and every test"
+	@echo "make bench                    the figures, each beside its goal"
+	@echo "make clean                    remove what the above made"
+
+$(STAMP): pyproject.toml deploy/bootstrap
+	sh deploy/bootstrap
+	@$(PYTHON) deploy/find_python.py $(PYTHON) > /dev/null
+	"$$($(PYTHON) deploy/find_python.py $(PYTHON))" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $(STAMP)
+
+run: $(STAMP)
+	@if [ -n "$(CSMS)" ]; then exec $(BIN)/cpctl demo --csms "$(CSMS)" --identity "$(ID)"; else exec $(BIN)/cpctl demo; fi
+
+check: $(STAMP)
+	$(BIN)/ruff check cpctl hal tests bench
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+bench: $(STAMP)
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench .demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
