@@ -276,12 +276,15 @@ class CentralSystem:
         match manner:
             case Silence():
                 return
-            case Refuse(code, description):
-                await self._send(socket, json.dumps([4, message, code, description, {}]))
-                return
+            case Refuse(error, description):
+                await self._send(socket, json.dumps([4, message, error, description, {}]))
             case Nonsense(text):
                 await self._send(socket, text.replace("{id}", message))
-                return
+            case _:
+                await self._enter_and_answer(socket, message, action, payload, manner)
+
+    async def _enter_and_answer(self, socket: Socket, message: str, action: str, payload: Wire,
+                                manner: Manner | None) -> None:
         if action == "BootNotification":
             for early, early_payload in self.before_boot_answer:
                 await self._send(socket, json.dumps([2, str(uuid.uuid4()), early, early_payload]))
