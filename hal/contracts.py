@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hal.serialbus import SerialBus
     from hal.sim.board import Board
 
+LAPSE_WAIT_S = 0.05  # the dead-man's patience with one contactor that is busy
+
 
 @dataclass(frozen=True)
 class Option:
@@ -52,7 +54,7 @@ class Parts:
     monotonic_ns: Callable[[], int] | None = None
 
 
-class Device(ABC):
+class Device(ABC):  # noqa: B024 - what is abstract is said by each contract
     """What all devices have in common."""
 
     OPTIONS: ClassVar[tuple[Option, ...]] = ()
@@ -93,7 +95,7 @@ class ControlPilot(Device):
     async def offer(self, offer: Offer) -> None:
         """Put `offer` on the pilot. Returns when the board confirmed it."""
 
-    def listen(self, listener: Callable[[PilotReading], None]) -> None:  # noqa: B027
+    def listen(self, listener: Callable[[PilotReading], None]) -> None:
         """Call `listener` on each change, from any thread (only where `pushes`)."""
 
 
@@ -116,7 +118,7 @@ class Inputs(Device):
     async def good(self) -> bool:
         """True: all is well. A broken wire reads False."""
 
-    def listen(self, listener: Callable[[bool], None]) -> None:  # noqa: B027
+    def listen(self, listener: Callable[[bool], None]) -> None:
         """Call `listener(good)` on each change, from any thread (only where `pushes`)."""
 
 
@@ -178,15 +180,27 @@ class Contactor(ABC):
         """De-energise; harmless when already open. The lease is given up first."""
         with self._lock:
             self._deadman.forget(self)
-            self._release()
+            try:
+                self._release()
+            except BaseException:
+                self._deadman.owe(self)  # it goes on trying until the coil is off
+                raise
 
     def lapse(self) -> bool:
-        """For the dead-man only: open if the lease has run out. True when it opened."""
-        with self._lock:
+        """For the dead-man only: open if the lease has run out. True when it opened.
+
+        False also when a driver call holds the contactor's lock: the dead-man comes again, so that
+        one hanging driver keeps it from no other contactor.
+        """
+        if not self._lock.acquire(timeout=LAPSE_WAIT_S):
+            return False
+        try:
             if not self._deadman.has_lapsed(self):
                 return False
             self.open()
             return True
+        finally:
+            self._lock.release()
 
     def feedback(self) -> bool | None:
         """True: the auxiliary contact says closed; None: none fitted."""
