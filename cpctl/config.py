@@ -1,0 +1,444 @@
+"""The configuration: TOML files in, frozen values out, every mistake told with file, line, hint.
+
+Installation facts, initial values of OCPP settings and our own options; what a central system may
+change later lives in the store. The syntax is in `config_text.py`, types and unknown keys in
+`config_check.py`, the hardware sections in `config_devices.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from cpctl.config_check import Problems, Section
+from cpctl.config_devices import Devices, DeviceSpec, EvseSpec, ReaderSpec, SerialSpec
+from cpctl.config_initial import Initial
+from cpctl.config_text import ConfigError, Located, Problem, Where, merged, parse, read
+from cpctl.core.settings import TABLE, to_text
+from cpctl.core.values import (
+    AfterPowerLoss,
+    ConnectorLayout,
+    EvseLayout,
+    StationLayout,
+)
+from cpctl.dialects.base import StationIdentity
+
+__all__ = ["Config", "ConfigError", "DeviceSpec", "Difference", "EvseSpec", "Problem",
+           "ReaderSpec", "SerialSpec", "difference", "find", "from_text", "load"]
+
+SCHEMA_VERSION = 1
+SPOKEN = ("1.6",)
+EXIT_CODE = 78  # EX_CONFIG
+
+
+@dataclass(frozen=True)
+class StationSpec:
+    identity: str
+    vendor: str
+    model: str
+    serial_number: str = ""
+    firmware_version: str = ""  # empty: the release's own
+    meter_type: str = ""
+    meter_serial_number: str = ""
+    iccid: str = ""
+    imsi: str = ""
+    on_reset: str = "exit"  # exit | exec | reboot
+    after_power_loss: str = "end"  # end | resume
+
+
+@dataclass(frozen=True)
+class CsmsSpec:
+    """The central system. `password` is never shown."""
+
+    url: str
+    versions: tuple[str, ...] = SPOKEN
+    security_profile: int = 0
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+    check_hostname: bool = True
+
+
+@dataclass(frozen=True)
+class LimitsSpec:
+    station_max_current_a: float | None = None  # None: the sum of the EVSEs
+    phases: int = 3
+    meter_silence_s: float = 30.0
+    nominal_voltage_v: float = 230.0
+
+
+@dataclass(frozen=True)
+class StoreSpec:
+    path: Path = Path("/var/lib/cpctl")
+    max_mb: int = 256
+    retention_days: int = 90
+
+
+@dataclass(frozen=True)
+class GpioSpec:
+    backend: str = "gpiozero"
+    chip: str = ""
+
+
+@dataclass(frozen=True)
+class SimSpec:
+    """The simulated world. `seed` None: drawn at start and logged."""
+
+    car_start_delay_s: float = 1.0
+    car_max_current_a: float = 32.0
+    car_phases: int = 3
+    meter_starts_at_wh: int = 0
+    meter_resets_on_plug: bool = False
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration. `initial` holds settings by id as canonical text."""
+
+    station: StationSpec
+    csms: CsmsSpec
+    limits: LimitsSpec
+    socket: Path
+    store: StoreSpec
+    gpio: GpioSpec
+    serial: Mapping[str, SerialSpec]
+    readers: tuple[ReaderSpec, ...]
+    evses: tuple[EvseSpec, ...]
+    sim: SimSpec
+    initial: Mapping[str, str]
+    files: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what was passed over, for the log
+
+    def layout(self) -> StationLayout:
+        """The installation facts the core decides with."""
+        return StationLayout(
+            evses=tuple(_layout(one) for one in self.evses),
+            station_max_current_a=self.limits.station_max_current_a,
+            after_power_loss=AfterPowerLoss(self.station.after_power_loss),
+            meter_silence_s=self.limits.meter_silence_s,
+            nominal_voltage_v=self.limits.nominal_voltage_v)
+
+    def identity(self) -> StationIdentity:
+        """What BootNotification tells."""
+        from importlib.metadata import version
+
+        one = self.station
+        return StationIdentity(
+            one.vendor, one.model, serial_number=one.serial_number,
+            firmware_version=one.firmware_version or version("cpctl"),
+            meter_type=one.meter_type, meter_serial_number=one.meter_serial_number,
+            iccid=one.iccid, imsi=one.imsi)
+
+    def initial_settings(self) -> dict[str, str]:
+        """Settings by id: what holds until the store knows better."""
+        return dict(self.initial)
+
+
+def _layout(one: EvseSpec) -> EvseLayout:
+    return EvseLayout(
+        one.id, max_current_a=one.max_current_a, phases=one.phases,
+        connectors=tuple(ConnectorLayout(each.id, each.type) for each in one.connectors),
+        has_lock=one.lock is not None, has_feedback=_has_feedback(one.contactor),
+        has_meter=True, ventilated=one.ventilated, inputs=tuple(one.inputs))
+
+
+def _has_feedback(contactor: DeviceSpec) -> bool:
+    """A simulated contactor has an auxiliary contact unless told otherwise."""
+    if contactor.simulated:
+        return bool(contactor.options.get("feedback", True))
+    return bool(contactor.options.get("feedback_pin"))
+
+
+# --- finding and loading ---------------------------------------------------------------------
+
+
+def find(path: Path) -> tuple[Path, ...]:
+    """`path` and the files of `conf.d` beside it, by name."""
+    beside = path.parent / "conf.d"
+    return (path, *sorted(beside.glob("*.toml")))
+
+
+def load(paths: Sequence[Path] | Path) -> Config:
+    """The configuration of the files, later ones winning. Raises ConfigError with every mistake.
+
+    A single path takes the `conf.d` beside it along.
+    """
+    files = find(paths) if isinstance(paths, Path) else tuple(paths)
+    tree: Located | None = None
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            one = read(file)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            continue
+        tree = one if tree is None else merged(tree, one)
+    if problems or tree is None:
+        raise ConfigError(problems)
+    return _build(tree, tuple(str(file) for file in files))
+
+
+def from_text(text: str, file: str = "cpctl.toml") -> Config:
+    """As `load`, from a text; relative files are beside `file`."""
+    return _build(parse(text, file), (file,))
+
+
+def _build(tree: Located, files: tuple[str, ...]) -> Config:
+    problems = Problems()
+    config = _read(Section(problems, tree, "", Where(files[0], 1)), problems, files)
+    if problems.found:
+        raise ConfigError(problems.found)
+    return config
+
+
+def _read(top: Section, problems: Problems, files: tuple[str, ...]) -> Config:
+    version = top.whole("schema_version", SCHEMA_VERSION, required="write schema_version = 1")
+    if version != SCHEMA_VERSION:
+        top.wrong("schema_version", f"this release reads version {SCHEMA_VERSION}, not {version}",
+                  "see the release notes for what to change")
+    devices = Devices(problems)
+    initial = Initial(problems)
+    station = _station(top.section("station"))
+    csms = _csms(top.section("csms"), initial)
+    initial.ocpp16(top.section("ocpp16"))
+    initial.options(top.section("options"))
+    _not_spoken(top)
+    limits = _limits(top.section("limits"))
+    serial = devices.serial(top.section("serial"))
+    sections = top.sections("evse")
+    if not top.has("evse"):
+        top.missing("evse", "a station has at least one [[evse]] with its id; "
+                            "with nothing but the id it is simulated")
+    evses = devices.evses(sections)
+    config = Config(
+        station=station, csms=csms, limits=limits, socket=_api(top.section("api")),
+        store=_store(top.section("store")), gpio=_gpio(top.section("gpio")),
+        serial=serial, evses=evses, readers=devices.readers(top.sections("reader"), evses),
+        sim=_sim(top.section("sim")), initial=initial.values, files=files,
+        notes=tuple(problems.notes))
+    top.done()
+    return config
+
+
+def _station(one: Section) -> StationSpec:
+    spec = StationSpec(
+        identity=one.text("identity", limit=48, required="the name the central system knows us by"),
+        vendor=one.text("vendor", limit=20, required="the maker of the station"),
+        model=one.text("model", limit=20, required="the model of the station"),
+        serial_number=one.text("serial_number", limit=25),
+        firmware_version=one.text("firmware_version", limit=50),
+        meter_type=one.text("meter_type", limit=25),
+        meter_serial_number=one.text("meter_serial_number", limit=25),
+        iccid=one.text("iccid", limit=20), imsi=one.text("imsi", limit=20),
+        on_reset=one.text("on_reset", "exit", choices=("exit", "exec", "reboot")),
+        after_power_loss=one.text("after_power_loss", "end", choices=("end", "resume")))
+    if ":" in spec.identity and one.has("identity"):
+        one.wrong("identity", "a colon cannot stand in a user name of basic authentication",
+                  "choose another identity")
+    one.done()
+    return spec
+
+
+def _csms(one: Section, initial: Initial) -> CsmsSpec:
+    url = one.text("url", required='where the central system is: url = "wss://…"')
+    if url and not url.startswith(("ws://", "wss://")):
+        one.wrong("url", f'"{url}" is not the address of a WebSocket',
+                  "it begins with ws:// or wss://")
+    spec = CsmsSpec(
+        url=url, versions=_versions(one),
+        security_profile=one.whole("security_profile", 0, choices=(0, 1, 2, 3)),
+        password=_password(one),
+        ca_file=_file(one, "ca_file"),
+        client_cert_file=_file(one, "client_cert_file"),
+        client_key_file=_file(one, "client_key_file"),
+        check_hostname=one.flag("check_hostname", True))
+    initial.reconnect(one.section("reconnect"))
+    _profile_fits(one, spec)
+    one.done()
+    return spec
+
+
+def _versions(one: Section) -> tuple[str, ...]:
+    named = one.texts("versions", SPOKEN)
+    for version, where in named:
+        if version not in SPOKEN:
+            one.problems.add(where, f'csms.versions: OCPP "{version}" is not spoken here; '
+                                    f"this release speaks {', '.join(SPOKEN)}",
+                             'write versions = ["1.6"]')
+    versions = tuple(version for version, _ in named)
+    if not versions or len(set(versions)) != len(versions):
+        one.wrong("versions", "expected each version once, at least one",
+                  'write versions = ["1.6"]')
+    return versions
+
+
+def _profile_fits(one: Section, spec: CsmsSpec) -> None:
+    profile = spec.security_profile
+    if profile in (1, 2) and spec.password is None and not one.has("password_file"):
+        one.missing("password", f"security profile {profile} needs it: "
+                                'password_file = "csms-password"')
+    if profile >= 2 and spec.url.startswith("ws://"):
+        one.wrong("url", f"security profile {profile} is TLS, and ws:// is not",
+                  "write wss://, or security_profile = 0 or 1")
+    if profile == 3:
+        for key in ("client_cert_file", "client_key_file"):
+            if not one.has(key):
+                one.missing(key, "security profile 3 needs it")
+    if profile == 0 and spec.password is not None:
+        one.problems.notes.append("csms.password is not used: security_profile is 0")
+
+
+def _beside(one: Section, key: str, name: str) -> Path:
+    return Path(one.at(key).file).parent / name
+
+
+def _password(one: Section) -> str | None:
+    inline = one.text("password")
+    name = one.text("password_file")
+    if inline and name:
+        one.wrong("password", "stands here and in password_file", "remove one of the two")
+        return inline
+    if inline:
+        _closed_to_others(one, "password", Path(one.at("password").file))
+        return inline
+    if not name:
+        return None
+    path = _beside(one, "password_file", name)
+    try:
+        text = path.read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        one.wrong("password_file", f"{path} cannot be read: {_reason(error)}",
+                  "create it with the password as its only line, mode 0600")
+        return None
+    _closed_to_others(one, "password_file", path)
+    if not text:
+        one.wrong("password_file", f"{path} is empty", "write the password into it")
+    return text
+
+
+def _closed_to_others(one: Section, key: str, path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # a text without a file (tests), or gone since: nothing to protect
+    if mode & stat.S_IRWXO:
+        one.wrong(key, f"{path} holds a password and is readable by others "
+                       f"(mode {stat.S_IMODE(mode):04o})", f"chmod o-rwx {path}")
+
+
+def _file(one: Section, key: str) -> Path | None:
+    name = one.text(key)
+    if not name:
+        return None
+    path = _beside(one, key, name)
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        one.wrong(key, f"{path} cannot be read: {_reason(error)}", "check path, owner and mode")
+    return path
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "not UTF-8 text"
+
+
+def _limits(one: Section) -> LimitsSpec:
+    spec = LimitsSpec(
+        station_max_current_a=one.number_or_none("station_max_current_a", minimum=6,
+                                                   maximum=10_000),
+        phases=one.whole("phases", 3, choices=(1, 2, 3)),
+        meter_silence_s=one.number("meter_silence_s", 30.0, minimum=1, maximum=3600),
+        nominal_voltage_v=one.number("nominal_voltage_v", 230.0, minimum=100, maximum=300))
+    one.done()
+    return spec
+
+
+def _api(one: Section) -> Path:
+    path = Path(one.text("socket", "/run/cpctl/cpctl.sock"))
+    if len(os.fsencode(path)) > 107:
+        one.wrong("socket", "the path is longer than the 107 bytes a Unix socket allows",
+                  "choose a shorter one")
+    one.done()
+    return path
+
+
+def _store(one: Section) -> StoreSpec:
+    spec = StoreSpec(Path(one.text("path", "/var/lib/cpctl")),
+                     max_mb=one.whole("max_mb", 256, minimum=1, maximum=1_000_000),
+                     retention_days=one.whole("retention_days", 90, minimum=1, maximum=36_500))
+    one.done()
+    return spec
+
+
+def _gpio(one: Section) -> GpioSpec:
+    spec = GpioSpec(one.text("backend", "gpiozero", choices=("gpiozero", "gpiod")),
+                    one.text("chip"))
+    one.done()
+    return spec
+
+
+def _sim(one: Section) -> SimSpec:
+    seed = one.whole("seed", 0)
+    spec = SimSpec(
+        car_start_delay_s=one.number("car_start_delay_s", 1.0, minimum=0, maximum=3600),
+        car_max_current_a=one.number("car_max_current_a", 32.0, minimum=0, maximum=80),
+        car_phases=one.whole("car_phases", 3, choices=(1, 2, 3)),
+        meter_starts_at_wh=one.whole("meter_starts_at_wh", 0, minimum=0, maximum=10**12),
+        meter_resets_on_plug=one.flag("meter_resets_on_plug", False),
+        seed=seed if one.has("seed") else None)
+    one.done()
+    return spec
+
+
+def _not_spoken(top: Section) -> None:
+    """Sections of versions this release does not speak."""
+    for key in ("ocpp201", "ocpp21", "certificates"):
+        node = top.get(key) if top.has(key) else None
+        if node is not None:
+            top.wrong(key, f"this release speaks {', '.join(SPOKEN)} and cannot use this section",
+                      "remove it")
+
+
+# --- what a changed file means to a running station ------------------------------------------
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What changed between two configurations.
+
+    `now`: settings by id that may be applied at once. `waits`: sentences for what waits for a
+    restart. `initial`: changed initial values, which matter only where the store has none.
+    """
+
+    now: Mapping[str, str] = field(default_factory=dict)
+    waits: tuple[str, ...] = ()
+    initial: tuple[str, ...] = ()
+
+    @property
+    def nothing(self) -> bool:
+        return not (self.now or self.waits or self.initial)
+
+
+def difference(old: Config, new: Config) -> Difference:
+    """What `new` changes against `old`, which is in force."""
+    now: dict[str, str] = {}
+    initial = []
+    for name in sorted({*old.initial, *new.initial}):
+        text = new.initial.get(name, to_text(TABLE[name].default))
+        if text == old.initial.get(name, to_text(TABLE[name].default)):
+            continue
+        if TABLE[name].restart or not name.startswith(("policy.", "time.", "compat.", "queue.",
+                                                       "security.", "store.")):
+            initial.append(name)
+        else:
+            now[name] = text
+    waits = [f"{one.name} waits for a restart" for one in fields(Config)
+             if one.name not in ("initial", "files", "notes")
+             and getattr(old, one.name) != getattr(new, one.name)]
+    return Difference(now, tuple(waits), tuple(initial))

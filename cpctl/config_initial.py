@@ -1,0 +1,106 @@
+"""Initial values of settings: [ocpp16] by the protocol's key, [options] by our id, reconnect.
+
+Each setting may be given in one place only. A value that the hardware decides is passed over with
+a note; the rest is checked by the table of settings.
+"""
+
+from __future__ import annotations
+
+from cpctl.config_check import Problems, Section, kind_of, suggestion
+from cpctl.config_text import Located, Where
+from cpctl.core.settings import TABLE, SettingError, to_text
+from cpctl.core.settings import parse as parse_setting
+
+
+class Initial:
+    """Collects initial settings from the places they may stand in; each setting once."""
+
+    def __init__(self, problems: Problems):
+        self._problems = problems
+        self._places: dict[str, str] = {}
+        self.values: dict[str, str] = {}
+
+    def reconnect(self, one: Section) -> None:
+        for key, setting, top in (("wait_min_s", "link.wait_min_s", 86_400),
+                                  ("random_s", "link.wait_random_s", 86_400),
+                                  ("repeat_times", "link.wait_repeat", 20)):
+            if one.has(key):
+                number = one.whole(key, 0, minimum=TABLE[setting].minimum, maximum=top)
+                self._put(setting, str(number), one, key)
+            else:
+                one.get(key)
+        one.done()
+
+    def options(self, one: Section) -> None:
+        for key, node in _flat(one, "", tuple(TABLE)):
+            row = TABLE.get(key)
+            if row is None:
+                self._problems.add(node.where, f"options.{key}: unknown key",
+                                   suggestion(key, tuple(TABLE)))
+                continue
+            text = _as_text(node)
+            try:
+                value = parse_setting(row, text if text is not None else "\0")
+            except SettingError as error:
+                self._problems.add(node.where, f"options.{error}" if text is not None else
+                                   f"options.{key}: not a value: {kind_of(node.value)}",
+                                   row.help or "see cpctl.toml(5)")
+                continue
+            self._put_at(key, to_text(value), f"options.{key}", node.where)
+
+    def ocpp16(self, one: Section) -> None:
+        if not one.present:
+            return
+        from cpctl.dialects.v16.keys import KEYS  # only who sets keys needs their names
+
+        names = tuple(key.name for key in KEYS.values())
+        for name in one.keys:
+            node = one.get(name)
+            assert node is not None
+            key = KEYS.get(name.lower())
+            if key is None:
+                self._problems.add(node.where, f"ocpp16.{name}: unknown key",
+                                   suggestion(name, names))
+                continue
+            self._key(key, name, node)
+
+    def _key(self, key: object, name: str, node: Located) -> None:
+        raise NotImplementedError
+
+    def _put(self, setting: str, text: str, one: Section, key: str) -> None:
+        self._put_at(setting, text, one.label(key), one.at(key))
+
+    def _put_at(self, setting: str, text: str, label: str, where: Where) -> None:
+        if setting in self.values:
+            self._problems.add(where, f"{label} sets {setting}, which {self._places[setting]} "
+                                      "sets already", "keep one of the two")
+            return
+        self.values[setting] = text
+        self._places[setting] = f"{label} (line {where.line})"
+
+
+def _flat(one: Section, prefix: str, ids: tuple[str, ...]) -> list[tuple[str, Located]]:
+    """`policy.plug_timeout` may be a dotted key, a quoted one, or stand in [options.policy]."""
+    found: list[tuple[str, Located]] = []
+    for key in one.keys:
+        node = one.get(key)
+        assert node is not None
+        name = f"{prefix}{key}"
+        if node.table is not None and any(known.startswith(f"{name}.") for known in ids):
+            inner = Section(one.problems, node, f"options.{name}", node.where)
+            found.extend(_flat(inner, f"{name}.", ids))
+        else:
+            found.append((name, node))
+    return found
+
+
+def _as_text(node: Located) -> str | None:
+    """A TOML value as OCPP text; None for what is no such value."""
+    value = node.value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int):
+        return str(value)
+    if node.items is not None and all(isinstance(one.value, str) for one in node.items):
+        return ",".join(str(one.value) for one in node.items)
+    return None
