@@ -6,7 +6,6 @@ register an entry point in group "cpctl.hal" named "<kind>.<driver>", which is l
 name that is not ours.
 """
 
-import difflib
 import importlib
 import os
 import re
@@ -161,5 +160,7 @@ def _class_of(module: Any, class_name: str, what: str) -> type[Any]:
 
 
 def _nearest(word: str, known: Any) -> str:
+    import difflib  # only a wrong word needs it
+
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
