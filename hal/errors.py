@@ -19,3 +19,15 @@ class BadReading(HalError):
 
 class BadConfig(HalError):
     """The options do not fit the driver. Raised before anything is opened."""
+
+
+class BadFrame(BadReading):
+    """The bytes of an answer are not a whole frame of this exchange: cut short, alien, garbage."""
+
+
+class CrcError(BadFrame):
+    """The checksum of an answer is wrong: noise, or two devices talking at once."""
+
+
+class ExceptionAnswer(BadReading):
+    """The device understood the request and refused it by a Modbus exception."""
