@@ -86,14 +86,14 @@ class GpioSpec:
 
 @dataclass(frozen=True)
 class SimSpec:
-    """The simulated world. `seed` None: drawn at start and logged."""
+    """The simulated world; the fields are keywords of `hal.sim.board.Board`."""
 
-    car_start_delay_s: float = 1.0
+    car_start_delay_s: float = 0.5
     car_max_current_a: float = 32.0
     car_phases: int = 3
     meter_starts_at_wh: int = 0
     meter_resets_on_plug: bool = False
-    seed: int | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,7 @@ class Config:
 
     def layout(self) -> StationLayout:
         """The installation facts the core decides with."""
-        return StationLayout(
-            evses=tuple(_layout(one) for one in self.evses),
-            station_max_current_a=self.limits.station_max_current_a,
-            after_power_loss=AfterPowerLoss(self.station.after_power_loss),
-            meter_silence_s=self.limits.meter_silence_s,
-            nominal_voltage_v=self.limits.nominal_voltage_v)
+        return _station_layout(self.station, self.limits, self.evses)
 
     def identity(self) -> StationIdentity:
         """What BootNotification tells."""
@@ -137,6 +132,16 @@ class Config:
     def initial_settings(self) -> dict[str, str]:
         """Settings by id: what holds until the store knows better."""
         return dict(self.initial)
+
+
+def _station_layout(station: StationSpec, limits: LimitsSpec, evses: tuple[EvseSpec, ...]
+                    ) -> StationLayout:
+    return StationLayout(
+        evses=tuple(_layout(one) for one in evses),
+        station_max_current_a=limits.station_max_current_a,
+        after_power_loss=AfterPowerLoss(station.after_power_loss),
+        meter_silence_s=limits.meter_silence_s,
+        nominal_voltage_v=limits.nominal_voltage_v)
 
 
 def _layout(one: EvseSpec) -> EvseLayout:
@@ -205,7 +210,6 @@ def _read(top: Section, problems: Problems, files: tuple[str, ...]) -> Config:
     initial = Initial(problems)
     station = _station(top.section("station"))
     csms = _csms(top.section("csms"), initial)
-    initial.ocpp16(top.section("ocpp16"))
     initial.options(top.section("options"))
     _not_spoken(top)
     limits = _limits(top.section("limits"))
@@ -215,6 +219,7 @@ def _read(top: Section, problems: Problems, files: tuple[str, ...]) -> Config:
         top.missing("evse", "a station has at least one [[evse]] with its id; "
                             "with nothing but the id it is simulated")
     evses = devices.evses(sections)
+    initial.ocpp16(top.section("ocpp16"), _station_layout(station, limits, evses))
     config = Config(
         station=station, csms=csms, limits=limits, socket=_api(top.section("api")),
         store=_store(top.section("store")), gpio=_gpio(top.section("gpio")),
@@ -384,14 +389,13 @@ def _gpio(one: Section) -> GpioSpec:
 
 
 def _sim(one: Section) -> SimSpec:
-    seed = one.whole("seed", 0)
     spec = SimSpec(
-        car_start_delay_s=one.number("car_start_delay_s", 1.0, minimum=0, maximum=3600),
+        car_start_delay_s=one.number("car_start_delay_s", 0.5, minimum=0, maximum=600),
         car_max_current_a=one.number("car_max_current_a", 32.0, minimum=0, maximum=80),
         car_phases=one.whole("car_phases", 3, choices=(1, 2, 3)),
         meter_starts_at_wh=one.whole("meter_starts_at_wh", 0, minimum=0, maximum=10**12),
         meter_resets_on_plug=one.flag("meter_resets_on_plug", False),
-        seed=seed if one.has("seed") else None)
+        seed=one.whole("seed", 0))
     one.done()
     return spec
 

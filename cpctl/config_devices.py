@@ -130,7 +130,7 @@ class Devices:
         found: list[ReaderSpec] = []
         for one in sections:
             name = one.text("id", required='name the reader: id = "front"')
-            self._claim(("reader", name), f'the id "{name}"', "this reader", one.at("id"))
+            self._claim(("reader", name), f'the id "{name}"', f"reader {name}", one.at("id"))
             serves = self._serves(one, numbers)
             device = self._device("reader", one, f"reader {name}")
             found.append(ReaderSpec(name, serves, device))
@@ -158,7 +158,7 @@ class Devices:
 
     def _evse(self, one: Section) -> EvseSpec:
         number = one.whole("id", 0, minimum=1, maximum=99, required="number the EVSEs from 1")
-        self._claim(("evse", number), f"the id {number}", "this EVSE", one.at("id"))
+        self._claim(("evse", number), f"the id {number}", f"EVSE {number}", one.at("id"))
         named = [key for key in _HARDWARE if one.has(key)]
         fitted: dict[str, DeviceSpec | None] = {}
         for kind in ("pilot", "contactor", "meter", "lock", "indicator"):
@@ -203,7 +203,7 @@ class Devices:
         return found
 
     def _connectors(self, one: Section) -> tuple[ConnectorSpec, ...]:
-        found = []
+        found: list[ConnectorSpec] = []
         for section in one.sections("connectors"):
             found.append(ConnectorSpec(
                 section.whole("id", len(found) + 1, minimum=1, maximum=9),
@@ -296,7 +296,7 @@ class Devices:
 
     def _claim(self, key: tuple[object, ...], what: str, owner: str, where: Where) -> None:
         if key in self._taken:
-            self._problems.add(where, f"{what} is used twice: by {owner} and by "
+            self._problems.add(where, f"{what} is used twice: here and by "
                                       f"{self._taken[key]}", "each can be used once")
         else:
             self._taken[key] = f"{owner} at {where}"

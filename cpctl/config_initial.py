@@ -10,6 +10,8 @@ from cpctl.config_check import Problems, Section, kind_of, suggestion
 from cpctl.config_text import Located, Where
 from cpctl.core.settings import TABLE, SettingError, to_text
 from cpctl.core.settings import parse as parse_setting
+from cpctl.core.values import StationLayout
+from cpctl.dialects.v16 import keys
 
 
 class Initial:
@@ -48,24 +50,35 @@ class Initial:
                 continue
             self._put_at(key, to_text(value), f"options.{key}", node.where)
 
-    def ocpp16(self, one: Section) -> None:
-        if not one.present:
-            return
-        from cpctl.dialects.v16.keys import KEYS  # only who sets keys needs their names
-
-        names = tuple(key.name for key in KEYS.values())
+    def ocpp16(self, one: Section, layout: StationLayout) -> None:
+        """Configuration keys, in any case; TOML values or the text of the protocol."""
         for name in one.keys:
             node = one.get(name)
             assert node is not None
-            key = KEYS.get(name.lower())
+            key = keys.KEYS.get(name.lower())
             if key is None:
                 self._problems.add(node.where, f"ocpp16.{name}: unknown key",
-                                   suggestion(name, names))
-                continue
-            self._key(key, name, node)
+                                   suggestion(name, [each.name for each in keys.KEYS.values()]))
+            elif not key.fitted(layout) or key.setting is None or keys.is_read_only(key, layout):
+                self._problems.notes.append(
+                    f"{node.where}: {key.name} is decided by the installation; passed over")
+            else:
+                self._key(key, key.setting, node, layout)
 
-    def _key(self, key: object, name: str, node: Located) -> None:
-        raise NotImplementedError
+    def _key(self, key: keys.Key, setting: str, node: Located, layout: StationLayout) -> None:
+        text = _as_text(node)
+        if text is None:
+            self._problems.add(node.where, f"ocpp16.{key.name}: {kind_of(node.value)} is no value "
+                                           "of a configuration key", 'write it as text: "…"')
+            return
+        try:
+            value = keys.new_value(key, text, layout)
+        except SettingError as error:
+            sentence = str(error).removeprefix(f"{setting}: ")
+            self._problems.add(node.where, f"ocpp16.{key.name}: {sentence}",
+                               TABLE[setting].help or "see cpctl.toml(5)")
+            return
+        self._put_at(setting, value, f"ocpp16.{key.name}", node.where)
 
     def _put(self, setting: str, text: str, one: Section, key: str) -> None:
         self._put_at(setting, text, one.label(key), one.at(key))
