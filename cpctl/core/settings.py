@@ -124,6 +124,8 @@ def _rows() -> tuple[Setting, ...]:
         Setting("compat.too_many_keys", choice, "error", choices=("error", "answer_all"),
                 access=Access.READ_ONLY),
         Setting("compat.meter_begin_message", flag, False, access=Access.READ_ONLY),
+        Setting("compat.old_celsius", flag, False, access=Access.READ_ONLY,
+                help="spell the unit of temperatures Celcius, as the oldest schemas do"),
         Setting("queue.count_disconnect", flag, False, access=Access.READ_ONLY),
         Setting("queue.zero_attempts", choice, "forever", choices=("forever", "once"),
                 access=Access.READ_ONLY),

@@ -157,7 +157,11 @@ class Dialect(Protocol):
     subprotocol: str  # "ocpp1.6"
 
     def calls(self, item: Item, ctx: RenderContext) -> tuple[Call, ...]:
-        """The calls that tell `item`; none when this version does not know it. May raise Unready."""
+        """The calls that tell `item`; none when this version does not know it. May raise Unready.
+
+        A query that renders to no call cannot be asked (a token too long for this version):
+        `events(item, Call("", {}), Disconnected(), ctx)` tells what becomes of it.
+        """
         ...
 
     def events(self, item: Item, call: Call, outcome: Outcome, ctx: RenderContext
@@ -168,6 +172,12 @@ class Dialect(Protocol):
     def settles(self, item: Item, outcome: Outcome) -> bool:
         """Whether a fact is done with this outcome although it is not a Result (NotSupported for a
         security event, say). A Result always settles."""
+        ...
+
+    def given_up(self, item: Item) -> tuple[Event, ...]:
+        """What becomes of a fact that no attempt could deliver: for the start of a transaction
+        the AliasGiven that its later messages go out with (1.6: -1). Abandon and alias in one
+        commit."""
         ...
 
     def request(self, call: Call, ctx: RenderContext) -> Request | Result | CallError:

@@ -1,0 +1,189 @@
+"""Configuration keys of 1.6: which setting each one is, and how its value reads on the wire.
+
+Core profile only. Source: OCPP 1.6 §9.1; errata 3.81 (SupportedFeatureProfilesMaxLength need not
+exist), §9.1 of the errata (StopTransactionMaxMeterValues), MessageTimeout of OCPP-J.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from cpctl.core.settings import TABLE, Access, SettingError, Settings, parse, to_text
+from cpctl.core.values import StationLayout
+from cpctl.dialects.v16 import connectors
+from cpctl.dialects.v16.measurands import VALUE_LIMIT, list_from_wire, list_to_wire
+
+GET_CONFIGURATION_MAX_KEYS = 100
+SUPPORTED_FEATURE_PROFILES = "Core"
+PHASE_ROTATIONS = ("NotApplicable", "Unknown", "RST", "RTS", "SRT", "STR", "TRS", "TSR")
+
+View = Callable[[Settings, StationLayout], str]
+Question = Callable[[StationLayout], bool]
+
+
+def _same(text: str) -> str:
+    return text
+
+
+def _always(_: StationLayout) -> bool:
+    return True
+
+
+def _never(_: StationLayout) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Key:
+    """One configuration key.
+
+    `to_wire` and `from_wire` (SettingError) change between the canonical text of `setting` and the
+    key's value. `setting` None: the value is derived from the installation by `view`, read-only.
+    `fitted` tells whether the installation has what the key is about, `fixed` whether it decides
+    the value although the setting could be changed.
+    """
+
+    name: str
+    setting: str | None
+    access: Access
+    to_wire: Callable[[str], str] = _same
+    from_wire: Callable[[str], str] = _same
+    view: View | None = None
+    fitted: Question = _always
+    fixed: Question = _never
+
+
+def reading(key: Key, settings: Settings, layout: StationLayout) -> str:
+    """The value as GetConfiguration tells it."""
+    if key.view is not None:
+        return key.view(settings, layout)
+    assert key.setting is not None, key.name
+    return key.to_wire(to_text(settings.value(key.setting)))
+
+
+def is_read_only(key: Key, layout: StationLayout) -> bool:
+    return key.access is Access.READ_ONLY or key.fixed(layout)
+
+
+def find(name: str, layout: StationLayout) -> Key | None:
+    """The key of that name, in any case, if this installation has it (16.CONF.1, 16.CONF.4)."""
+    key = KEYS.get(name.lower())
+    return key if key is not None and key.fitted(layout) else None
+
+
+def present(layout: StationLayout) -> Iterator[Key]:
+    """All keys of this installation, by name."""
+    return (key for key in KEYS.values() if key.fitted(layout))
+
+
+def new_value(key: Key, text: str, layout: StationLayout) -> str:
+    """The canonical text of the setting for a new value of the key. Raises SettingError."""
+    if key.setting is None or is_read_only(key, layout):
+        raise SettingError(f"{key.name} is read-only")
+    canonical = to_text(parse(TABLE[key.setting], key.from_wire(text)))
+    if key.setting == "meter.phase_rotation":
+        _must_be_installed(canonical, layout)
+    return canonical
+
+
+def rotation_from_wire(text: str) -> str:
+    """ "1.RST, 2.RTS" without blanks. Raises SettingError for another form, or a number twice."""
+    entries = [entry.strip() for entry in text.split(",")] if text.strip() else []
+    seen: set[str] = set()
+    for entry in entries:
+        number, _, rotation = entry.partition(".")
+        if not (number.isascii() and number.isdigit()) or rotation not in PHASE_ROTATIONS:
+            raise SettingError(f"{entry[:40]!r} is not a phase rotation such as 1.RST")
+        if number in seen:
+            raise SettingError(f"connector {number} stands twice")
+        seen.add(number)
+    if len(text) > VALUE_LIMIT:
+        raise SettingError(f"at most {VALUE_LIMIT} characters")
+    return ",".join(entries)
+
+
+def _must_be_installed(canonical: str, layout: StationLayout) -> None:
+    most = connectors.count(layout)
+    for entry in canonical.split(",") if canonical else ():
+        if str(int(entry.partition(".")[0])) != entry.partition(".")[0] or (
+                int(entry.partition(".")[0]) > most):
+            raise SettingError(f"{entry}: there is no such connector")
+
+
+def _phase_rotation(settings: Settings, layout: StationLayout) -> str:
+    known = dict(entry.split(".", 1) for entry in settings.names("meter.phase_rotation"))
+    numbers = range(0 if "0" in known else 1, connectors.count(layout) + 1)
+    return ",".join(f"{number}.{known.get(str(number), 'Unknown')}" for number in numbers)
+
+
+def _unlock_on_unplug(settings: Settings, layout: StationLayout) -> str:
+    return to_text(settings.flag("session.unlock_on_unplug") and not _fixed_cables(layout))
+
+
+def _fixed_cables(layout: StationLayout) -> bool:
+    """16.TX.14: nothing can be unlocked at a fixed cable."""
+    return not any(evse.has_lock for evse in layout.evses)
+
+
+def _most_entries(setting: str) -> View:
+    return lambda settings, layout: str(TABLE[setting].limit)
+
+
+def _setting(name: str, setting: str, fitted: Question = _always) -> Key:
+    return Key(name, setting, TABLE[setting].access, fitted=fitted)
+
+
+def _measurands(name: str, setting: str) -> tuple[Key, Key]:
+    return (Key(name, setting, TABLE[setting].access, list_to_wire, list_from_wire),
+            _derived(f"{name}MaxLength", _most_entries(setting)))
+
+
+def _derived(name: str, view: View) -> Key:
+    return Key(name, None, Access.READ_ONLY, view=view)
+
+
+def _lights(layout: StationLayout) -> bool:
+    return layout.lights
+
+
+def _rows() -> tuple[Key, ...]:
+    return (
+        _setting("AllowOfflineTxForUnknownId", "auth.offline_unknown"),
+        _setting("AuthorizationCacheEnabled", "auth.cache_enabled"),
+        _setting("AuthorizeRemoteTxRequests", "auth.remote_needs_authorization"),
+        _setting("BlinkRepeat", "lights.blink_repeat", _lights),
+        _setting("ClockAlignedDataInterval", "sampling.clock_interval_s"),
+        _setting("ConnectionTimeOut", "session.plug_timeout_s"),
+        Key("ConnectorPhaseRotation", "meter.phase_rotation", Access.READ_WRITE,
+            from_wire=rotation_from_wire, view=_phase_rotation),
+        _derived("ConnectorPhaseRotationMaxLength",
+                 lambda settings, layout: str(connectors.count(layout) + 1)),
+        _derived("GetConfigurationMaxKeys",
+                 lambda settings, layout: str(GET_CONFIGURATION_MAX_KEYS)),
+        _setting("HeartbeatInterval", "link.heartbeat_s"),
+        _setting("LightIntensity", "lights.intensity", _lights),
+        _setting("LocalAuthorizeOffline", "auth.local_offline"),
+        _setting("LocalPreAuthorize", "auth.local_pre"),
+        _setting("MaxEnergyOnInvalidId", "auth.max_energy_on_invalid_wh"),
+        _setting("MessageTimeout", "link.call_timeout_s"),
+        *_measurands("MeterValuesAlignedData", "sampling.clock_measurands"),
+        *_measurands("MeterValuesSampledData", "sampling.measurands"),
+        _setting("MeterValueSampleInterval", "sampling.interval_s"),
+        _setting("MinimumStatusDuration", "status.minimum_s"),
+        _derived("NumberOfConnectors", lambda settings, layout: str(connectors.count(layout))),
+        _setting("ResetRetries", "station.reset_retries"),
+        _setting("StopTransactionMaxMeterValues", "sampling.end_max"),
+        _setting("StopTransactionOnEVSideDisconnect", "session.stop_on_unplug"),
+        _setting("StopTransactionOnInvalidId", "auth.stop_on_invalid"),
+        *_measurands("StopTxnAlignedData", "sampling.end_clock_measurands"),
+        *_measurands("StopTxnSampledData", "sampling.end_measurands"),
+        _derived("SupportedFeatureProfiles", lambda settings, layout: SUPPORTED_FEATURE_PROFILES),
+        _setting("TransactionMessageAttempts", "link.attempts"),
+        _setting("TransactionMessageRetryInterval", "link.retry_s"),
+        Key("UnlockConnectorOnEVSideDisconnect", "session.unlock_on_unplug", Access.READ_WRITE,
+            view=_unlock_on_unplug, fixed=_fixed_cables),
+        _setting("WebSocketPingInterval", "link.ping_s"),
+    )
+
+
+KEYS: Mapping[str, Key] = MappingProxyType({key.name.lower(): key for key in _rows()})
