@@ -1,0 +1,115 @@
+"""What the methods need of the daemon, in its own words: handed in, never imported.
+
+Structural: `cpctl.app.App` fits by its shape. What belongs to other rooms (journal, link, devices,
+simulated board) is reached through the few members named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from cpctl.api import wire
+from cpctl.api.args import Args
+from cpctl.api.pictures import Status
+from cpctl.api.server import Caller, Right
+from cpctl.core.events import Request
+from cpctl.core.now import Now
+from cpctl.core.settings import Settings
+from cpctl.core.state import Station
+from cpctl.core.values import Outcome, Reply, RequestId
+from cpctl.core.views import StationPicture
+
+Method = Callable[[Args, Caller], Awaitable[Any]]
+Table = Mapping[str, tuple[Right, Method]]
+
+
+class Loop(Protocol):
+    @property
+    def station(self) -> Station: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def picture(self) -> StationPicture: ...
+    def listen(self, listener: Callable[[StationPicture], None]) -> Callable[[], None]: ...
+
+
+class Requests(Protocol):
+    async def ask(self, make: Callable[[RequestId], Request], *, limit_s: float = ...
+                  ) -> Reply: ...
+
+
+class App(Protocol):
+    """The daemon as the methods see it."""
+
+    @property
+    def loop(self) -> Loop: ...
+    @property
+    def requests(self) -> Requests: ...
+    @property
+    def config(self) -> Any: ...
+    @property
+    def journal(self) -> Any: ...
+    @property
+    def authbook(self) -> Any: ...
+    @property
+    def link(self) -> Any: ...
+    @property
+    def tap(self) -> Any: ...
+    @property
+    def devices(self) -> Any: ...
+    @property
+    def board(self) -> Any: ...
+    @property
+    def clock(self) -> Any: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def device_errors(self) -> tuple[type[Exception], ...]:
+        """What a device or a book may raise; told as a failed operation."""
+        ...
+    @property
+    def keys(self) -> Any:
+        """The name table of configuration keys (`dialects.v16.keys`)."""
+        ...
+
+    def now(self) -> Now: ...
+
+    def claims(self, evse: int) -> tuple[tuple[str, float], ...]:
+        """Each claim on the current of an EVSE: owner and A per phase."""
+        ...
+
+    def statuses(self, picture: StationPicture) -> Iterable[Status]:
+        """The status of station and connectors in the words of 1.6."""
+        ...
+
+
+_CODES = {
+    Outcome.FAILED: wire.FAILED,
+    Outcome.UNKNOWN: wire.NOT_FOUND,
+}
+_GOOD = (Outcome.ACCEPTED, Outcome.SCHEDULED, Outcome.REBOOT_REQUIRED, Outcome.UNLOCKED)
+
+
+async def ask(app: App, make: Callable[[RequestId], Request], what: str) -> dict[str, Any]:
+    """The core's answer to a request, as a result or an ApiError with the reason."""
+    try:
+        reply = await app.requests.ask(make)
+    except TimeoutError as problem:
+        raise wire.ApiError(wire.TIMED_OUT, f"{what}: no answer in time",
+                            "see cpctl status and the log") from problem
+    if reply.outcome in _GOOD:
+        return {"outcome": reply.outcome.value, "code": reply.code, "hint": reply.hint,
+                "session": reply.session}
+    why = reply.code.replace("_", " ") or reply.outcome.value.replace("_", " ")
+    raise wire.ApiError(_CODES.get(reply.outcome, wire.REFUSED), f"{what} refused: {why}",
+                        reply.hint or "cpctl why tells more", reason=reply.code)
+
+
+def known_evse(app: App, number: int) -> int:
+    """`number` if there is such an EVSE. Raises ApiError."""
+    numbers = [one.evse for one in app.loop.picture.evses]
+    if number not in numbers:
+        raise wire.ApiError(wire.NOT_FOUND, f"there is no EVSE {number}",
+                            f"the EVSEs are: {', '.join(str(one) for one in numbers)}")
+    return number

@@ -1,0 +1,103 @@
+"""The client's end of the local socket: plain, blocking, quick to import."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from cpctl.api import wire
+
+DEFAULT_TIMEOUT_S = 30.0
+
+
+class Unreachable(Exception):
+    """No daemon answers on the socket."""
+
+    def __init__(self, message: str, hint: str, *, permission: bool = False):
+        super().__init__(message)
+        self.hint = hint
+        self.permission = permission
+
+
+class Client:
+    """One connection to the daemon. Raises Unreachable, wire.ApiError, TimeoutError."""
+
+    def __init__(self, path: str, timeout_s: float = DEFAULT_TIMEOUT_S):
+        self.path = path
+        self._number = 0
+        self._rest = b""
+        self._waiting: list[dict[str, Any]] = []  # notifications that came before an answer
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(timeout_s)
+        try:
+            self._socket.connect(path)
+        except PermissionError as problem:
+            self._socket.close()
+            raise Unreachable(f"no permission to use {path}",
+                              "join group cpctl (read) or cpctl-admin (act), or use sudo",
+                              permission=True) from problem
+        except OSError as problem:
+            self._socket.close()
+            raise Unreachable(
+                f"no daemon answers on {path} ({os.strerror(problem.errno or 0)})",
+                "start it: systemctl start cpctl, or cpctl run --config FILE; "
+                "another socket: --socket PATH") from problem
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """The result of one call; parameters that are None are left out."""
+        self._number += 1
+        given = {name: value for name, value in params.items() if value is not None}
+        try:
+            self._socket.sendall(wire.request(self._number, method, given))
+        except (BrokenPipeError, ConnectionResetError) as problem:
+            raise self._gone() from problem
+        while True:
+            message = self._message()
+            if message.get("id") == self._number or "error" in message:
+                break
+            self._waiting.append(message)
+        if "error" in message:
+            shown = message["error"]
+            more = shown.get("data") or {}
+            raise wire.ApiError(shown["code"], shown["message"], more.get("hint", ""))
+        outcome: dict[str, Any] = message["result"]
+        return outcome
+
+    def notifications(self, timeout_s: float | None = None) -> Iterator[dict[str, Any]]:
+        """The params of what the daemon tells, for ever. Raises TimeoutError after `timeout_s`."""
+        self._socket.settimeout(timeout_s)
+        while True:
+            message = self._waiting.pop(0) if self._waiting else self._message()
+            if "method" in message:
+                yield message.get("params") or {}
+
+    def _message(self) -> dict[str, Any]:
+        while b"\n" not in self._rest:
+            try:
+                got = self._socket.recv(65536)
+            except ConnectionResetError as problem:
+                raise self._gone() from problem
+            if not got:
+                raise self._gone()
+            self._rest += got
+        line, _, self._rest = self._rest.partition(b"\n")
+        message = wire.decode(line)
+        if not isinstance(message, dict):
+            raise wire.ApiError(wire.PARSE_ERROR, "the daemon's answer makes no sense",
+                                "check that daemon and client are of the same release")
+        return message
+
+    def _gone(self) -> Unreachable:
+        return Unreachable("the daemon closed the connection",
+                           "see its log: journalctl -u cpctl")

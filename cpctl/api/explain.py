@@ -1,0 +1,111 @@
+"""`why` and `limits`: per EVSE why it is not charging or what limits it, with the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from cpctl.api.pictures import fault, time_of
+from cpctl.core.settings import Settings
+from cpctl.core.values import Registration
+from cpctl.core.views import ClaimState, EvsePicture, PowerState, StationPicture
+
+MINIMUM_A = 6.0  # IEC 61851-1: below it there is no offer
+
+Reason = dict[str, Any]
+
+_SENTENCES = {
+    "pilot_not_asking": ("the car does not ask for power", "the car decides; wake it up"),
+    "not_locked": ("the plug is not locked", "check the plug lock"),
+    "session_not_in_books": ("the session is not in the books", "see cpctl journal list"),
+    "not_in_books": ("the session is not in the books", "see cpctl journal list"),
+    "register_not_read": ("the meter was not read since the plug came in",
+                          "check the meter: cpctl hw list"),
+    "stale": ("an order was overtaken by a release", "it is tried again by itself"),
+}
+
+
+def reason(code: str, sentence: str, change: str, *, since: str | None = None,
+           evidence: str = "") -> Reason:
+    return {"code": code, "sentence": sentence, "evidence": evidence, "since": since,
+            "would_change": change}
+
+
+def reasons(station: StationPicture, one: EvsePicture, settings: Settings) -> list[Reason]:
+    """Why there is no power at an EVSE, the weightiest first; empty while it charges freely."""
+    return [*_faults(station, one), *_service(station, one), *_use(one, settings, station),
+            *_power(one)]
+
+
+def _faults(station: StationPicture, one: EvsePicture) -> Iterator[Reason]:
+    for each in (*one.faults, *station.faults):
+        if each.stops:
+            row = fault(each)
+            yield reason(row["code"].lower(), row["sentence"], row["remedy"],
+                         since=row["since"], evidence=row["detail"])
+
+
+def _service(station: StationPicture, one: EvsePicture) -> Iterator[Reason]:
+    if not station.booted:
+        yield reason("starting", "the daemon is starting", "wait a moment")
+    if station.resetting:
+        yield reason("resetting", "the station is about to restart", "wait for the restart")
+    if not station.operative:
+        yield reason("station_inoperative", "the station is out of service",
+                     "cpctl evse availability 0 operative, or the central system")
+    elif not one.operative:
+        yield reason("evse_inoperative", "the EVSE is out of service",
+                     f"cpctl evse availability {one.evse} operative, or the central system")
+    if station.registration is not Registration.ACCEPTED:
+        yield reason("not_accepted", "the central system has not accepted the station",
+                     "see cpctl status; policy.tx_before_accepted rules what is possible",
+                     evidence=station.registration.value)
+
+
+def _use(one: EvsePicture, settings: Settings, station: StationPicture) -> Iterator[Reason]:
+    if one.claim is ClaimState.ASKED:
+        change = "the answer of the central system" if station.online else "the offline rules"
+        yield reason("authorizing", "the token is being authorized", change)
+    if not one.plugged and not one.transaction:
+        yield reason("not_plugged", "no car is connected", "plug in a car",
+                     evidence=f"pilot {one.pilot.value if one.pilot else 'unknown'}")
+    if one.unplugged_inside:
+        yield reason("unplugged", "the plug is out while the transaction goes on",
+                     "plug in again")
+    if one.finishing:
+        yield reason("finishing", "this use of the plug is over", "unplug the car",
+                     evidence=one.stopped_because)
+    elif one.claim is ClaimState.NONE and one.plugged:
+        yield reason("no_token", "nobody has presented a token", "hold a card to the reader")
+    if one.claim is ClaimState.REVOKED:
+        yield reason("revoked", "the token is no longer accepted", "use another token",
+                     since=time_of(one.started))
+
+
+def _power(one: EvsePicture) -> Iterator[Reason]:
+    if one.power is PowerState.WINDING_DOWN:
+        yield reason("winding_down", "charging is being ended", "wait a moment")
+    charging = one.power is PowerState.ON
+    if one.claim is ClaimState.GRANTED and one.plugged and not charging:
+        if one.why_suspended:
+            yield reason("suspended", "charging is suspended", "see cpctl limits",
+                         evidence=one.why_suspended)
+        elif one.offering and not one.car_asks:
+            yield reason("car_not_asking", "current is on offer and the car does not take it",
+                         "the car decides: full, a timer, or its lock",
+                         evidence=f"pilot {one.pilot.value if one.pilot else 'unknown'}, "
+                                  f"{one.offered_a:g} A on offer")
+    if not charging:
+        for code in one.refused:
+            sentence, change = _SENTENCES.get(code, (
+                f"the interlock says no: {code.replace('_', ' ')}", "see cpctl hw list"))
+            yield reason(code, sentence, change)
+    elif not one.car_asks:
+        yield reason("car_not_asking", "the car does not ask for power", "the car decides")
+
+
+def limits(claims: tuple[tuple[str, float], ...]) -> list[dict[str, Any]]:
+    """Each claim on the current in A per phase, the least one marked."""
+    least = min((amps for _, amps in claims), default=0.0)
+    return [{"owner": owner, "current_a": amps, "until": None, "leads": amps == least,
+             "enough": amps >= MINIMUM_A} for owner, amps in claims]

@@ -1,0 +1,52 @@
+"""Methods about the link to the central system: its state, every frame, holding it down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cpctl.api.app import App, Table
+from cpctl.api.args import Args
+from cpctl.api.plain import plain
+from cpctl.api.server import Caller, Right
+
+
+class Line:
+    """The link, seen from the technician's side."""
+
+    def __init__(self, app: App):
+        self._app = app
+
+    def table(self) -> Table:
+        return {
+            "ocpp.tail": (Right.READ, self.tail),
+            "ocpp.disconnect": (Right.ACT, self.disconnect),
+            "ocpp.connect": (Right.ACT, self.connect),
+        }
+
+    def link(self) -> dict[str, Any]:
+        """State of the link for `status`."""
+        shown: dict[str, Any] = plain(self._app.link.state)
+        online = bool(shown.pop("online", False))
+        held = bool(shown.pop("held", False))
+        word = "online" if online else ("held" if held else "offline")
+        return {"state": word, "online": online, **shown}
+
+    async def tail(self, args: Args, caller: Caller) -> Any:
+        """The last frames, then a notification `ocpp.tail` with each further one."""
+        last = args.whole_or_none("last")
+        args.done()
+        frames = self._app.tap.recent()
+        caller.at_end.append(self._app.tap.listen(
+            lambda frame: caller.tell("ocpp.tail", plain(frame))))
+        count = 20 if last is None else max(0, last)
+        return {"frames": [plain(frame) for frame in frames[-count:]] if count else []}
+
+    async def disconnect(self, args: Args, caller: Caller) -> Any:
+        args.done()
+        self._app.link.hold()
+        return self.link()
+
+    async def connect(self, args: Args, caller: Caller) -> Any:
+        args.done()
+        self._app.link.release()
+        return self.link()

@@ -1,0 +1,154 @@
+"""Methods for the bench: the hands of the simulated board, and looking at devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cpctl.api import wire
+from cpctl.api.app import App, Table, known_evse
+from cpctl.api.args import Args
+from cpctl.api.plain import plain
+from cpctl.api.server import Caller, Right
+from cpctl.api.wire import ApiError
+
+STATES = ("A", "B", "C", "D", "E", "F")
+
+
+class Tools:
+    """`sim.*` for devices with driver "sim", `hw.*` for all."""
+
+    def __init__(self, app: App):
+        self._app = app
+
+    def table(self) -> Table:
+        return {
+            "sim.plug": (Right.ACT, self.plug),
+            "sim.unplug": (Right.ACT, self.unplug),
+            "sim.pilot": (Right.ACT, self.pilot),
+            "sim.tap": (Right.ACT, self.tap),
+            "sim.meter": (Right.ACT, self.meter),
+            "sim.fault": (Right.ACT, self.fault),
+            "sim.clear": (Right.ACT, self.clear),
+            "sim.cable": (Right.ACT, self.cable),
+            "hw.list": (Right.READ, self.hardware),
+            "hw.meter": (Right.READ, self.read_meter),
+            "hw.pilot": (Right.READ, self.read_pilot),
+            "hw.reader": (Right.READ, self.reader),
+        }
+
+    # --- simulator ---------------------------------------------------------------------------
+
+    def _board(self, number: int | None, kind: str) -> Any:
+        """The board, when `kind` of EVSE `number` is simulated. Raises ApiError."""
+        board = self._app.board
+        if board is None:
+            raise _not_simulated("nothing here")
+        if number is not None:
+            known_evse(self._app, number)
+            spec = next(one for one in self._app.config.evses if one.id == number)
+            device = getattr(spec, kind, None)
+            if device is None or not device.simulated:
+                raise _not_simulated(f"the {kind} of EVSE {number}")
+        return board
+
+    async def plug(self, args: Args, caller: Caller) -> Any:
+        number = args.whole("evse")
+        auto, power_w = args.flag("auto", True), args.number_or_none("power_w")
+        args.done()
+        self._board(number, "pilot").plug(number, auto=auto, power_w=power_w)
+        return {"evse": number}
+
+    async def unplug(self, args: Args, caller: Caller) -> Any:
+        number = args.whole("evse")
+        args.done()
+        self._board(number, "pilot").unplug(number)
+        return {"evse": number}
+
+    async def pilot(self, args: Args, caller: Caller) -> Any:
+        number, state = args.whole("evse"), args.text("state").upper()
+        args.done()
+        if state not in STATES:
+            raise ApiError(wire.INVALID_PARAMS, f"{state[:10]} is no state of the pilot",
+                           "A, B, C, D, E or F")
+        self._board(number, "pilot").pilot(number, state)
+        return {"evse": number, "state": state}
+
+    async def tap(self, args: Args, caller: Caller) -> Any:
+        token = args.text("token")
+        reader, number = args.text_or_none("reader"), args.whole_or_none("evse")
+        args.done()
+        if number is not None:
+            known_evse(self._app, number)
+        if self._app.board is None or not any(
+                one.device.simulated for one in self._app.config.readers):
+            raise _not_simulated("no card reader here")
+        self._app.board.tap(token, reader=reader, evse=number)
+        return {"token": token}
+
+    async def meter(self, args: Args, caller: Caller) -> Any:
+        number = args.whole("evse")
+        power_w, voltage_v = args.number_or_none("power_w"), args.number_or_none("voltage_v")
+        energy_wh = args.whole_or_none("energy_wh")
+        args.done()
+        self._board(number, "meter").meter(number, power_w=power_w, energy_wh=energy_wh,
+                                           voltage_v=voltage_v)
+        return {"evse": number}
+
+    async def fault(self, args: Args, caller: Caller) -> Any:
+        kind, number = args.text("kind"), args.whole_or_none("evse")
+        vendor_code = args.text_or_none("vendor_code") or ""
+        args.done()
+        self._for_fault(number).fault(kind, number, vendor_code=vendor_code)
+        return {"kind": kind, "evse": number}
+
+    async def clear(self, args: Args, caller: Caller) -> Any:
+        kind, number = args.text("kind"), args.whole_or_none("evse")
+        args.text_or_none("vendor_code")
+        args.done()
+        self._for_fault(number).clear(kind, number)
+        return {"kind": kind, "evse": number}
+
+    def _for_fault(self, number: int | None) -> Any:
+        if number is None:
+            return self._board(None, "")
+        known_evse(self._app, number)
+        spec = next(one for one in self._app.config.evses if one.id == number)
+        if self._app.board is None or not any(one.simulated for one in spec.devices):
+            raise _not_simulated(f"EVSE {number}")
+        return self._app.board
+
+    async def cable(self, args: Args, caller: Caller) -> Any:
+        number = args.whole("evse")
+        rating_a, kind = args.number_or_none("rating_a"), args.text_or_none("type")
+        args.done()
+        self._board(number, "pilot").cable(number, rating_a, kind)
+        return {"evse": number}
+
+    # --- hardware ----------------------------------------------------------------------------
+
+    async def hardware(self, args: Args, caller: Caller) -> Any:
+        args.done()
+        return {"devices": [plain(one) for one in self._app.devices.health()]}
+
+    async def read_meter(self, args: Args, caller: Caller) -> Any:
+        number = known_evse(self._app, args.whole("evse"))
+        args.done()
+        return {"evse": number, "reading": plain(await self._app.devices.read_meter(number))}
+
+    async def read_pilot(self, args: Args, caller: Caller) -> Any:
+        number = known_evse(self._app, args.whole("evse"))
+        args.done()
+        return {"evse": number, "reading": plain(await self._app.devices.read_pilot(number))}
+
+    async def reader(self, args: Args, caller: Caller) -> Any:
+        """The readers and their health, and each card as a notification `hw.reader`."""
+        args.done()
+        caller.at_end.append(self._app.devices.listen_cards(
+            lambda reader, card: caller.tell("hw.reader", {"reader": reader, **plain(card)})))
+        return {"devices": [plain(one) for one in self._app.devices.health()
+                            if one.kind == "reader"]}
+
+
+def _not_simulated(what: str) -> ApiError:
+    return ApiError(wire.FAILED, f"not simulated: {what}",
+                    'only devices with driver = "sim" have simulated hands')
