@@ -1,0 +1,119 @@
+"""How the daemon's log looks, what is kept of it in memory, and what never appears in it.
+
+Tokens are shortened, passwords and keys never appear. Under systemd lines carry their priority
+and no time (the journal has its own); elsewhere the time in UTC.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections import deque
+from typing import TextIO
+
+from cpctl.core.values import IdToken
+from hal.values import CardUid
+
+RING_LINES = 2000
+_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3,
+             logging.CRITICAL: 2}
+_TOKEN_FIELD = re.compile(
+    r"""((?:idTag|parentIdTag|token|value)["']?\s*[=:]\s*["'])([^"']{5,64})(["'])""")
+_SECRET_FIELD = re.compile(
+    r"""((?:password|AuthorizationKey|BasicAuthPassword|secret)["']?\s*[=:]\s*["']?)"""
+    r"""([^"'\s,}]+)""", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(wss?://[^\s/:@]*:)([^\s/@]+)(@)")
+_BASIC = re.compile(r"(Basic\s+)([A-Za-z0-9+/=]{8,})")
+
+
+def short_token(text: str) -> str:
+    """A token as it may stand in a log: 04A1B2C39F becomes 04A1…9F; up to 6 characters: 04…"""
+    if len(text) <= 6:
+        return text[:2] + "…"
+    return f"{text[:4]}…{text[-2:]}"
+
+
+def redact(line: str) -> str:
+    """`line` without whole tokens and without any secret."""
+    line = _TOKEN_FIELD.sub(lambda m: m[1] + short_token(m[2]) + m[3], line)
+    line = _SECRET_FIELD.sub(r"\1***", line)
+    line = _URL_PASSWORD.sub(r"\1***\3", line)
+    return _BASIC.sub(r"\1***", line)
+
+
+def _shortened(argument: object) -> object:
+    if isinstance(argument, IdToken):
+        return short_token(argument.value)
+    if isinstance(argument, CardUid):
+        return short_token(argument.text)
+    return argument
+
+
+class _Format(logging.Formatter):
+    """One line per event, redacted; an exception keeps its lines."""
+
+    def __init__(self, *, journald: bool):
+        super().__init__()
+        self._journald = journald
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = redact(_message(record))
+        if record.exc_info and record.exc_info[0] is not None:
+            message += "\n" + redact(self.formatException(record.exc_info))
+        name = record.name.removeprefix("cpctl.")
+        if self._journald:
+            prefix = f"<{_PRIORITY.get(record.levelno, 6)}>"
+            return "\n".join(prefix + line for line in f"{name}: {message}".splitlines())
+        return f"{_stamp(record.created)} {record.levelname:<7} {name}: {message}"
+
+
+def _message(record: logging.LogRecord) -> str:
+    if isinstance(record.args, tuple) and record.args:
+        return str(record.msg) % tuple(_shortened(one) for one in record.args)
+    return record.getMessage()
+
+
+def _stamp(seconds: float) -> str:
+    from datetime import datetime, timezone
+
+    moment = datetime.fromtimestamp(seconds, timezone.utc)  # noqa: UP017
+    return moment.strftime("%H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
+
+
+class Ring(logging.Handler):
+    """The last lines, in memory, for `support.bundle` and GetLog."""
+
+    def __init__(self, lines: int = RING_LINES):
+        super().__init__()
+        self.setFormatter(_Format(journald=False))
+        self._lines: deque[str] = deque(maxlen=lines)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(self.format(record))
+
+    def lines(self) -> tuple[str, ...]:
+        return tuple(self._lines)
+
+
+def set_up(level: str = "INFO", stream: TextIO | None = None, *,
+           journald: bool | None = None) -> Ring:
+    """Send the log to `stream` (stderr) and to the ring that is returned.
+
+    `journald` None: found out by JOURNAL_STREAM, which systemd sets.
+    """
+    if journald is None:
+        journald = "JOURNAL_STREAM" in os.environ
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    out = logging.StreamHandler(stream or sys.stderr)
+    out.setFormatter(_Format(journald=journald))
+    ring = Ring()
+    root.addHandler(out)
+    root.addHandler(ring)
+    root.setLevel(level.upper())
+    for chatty in ("websockets", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    return ring

@@ -1,0 +1,474 @@
+"""The only holder of contactors and pilots: opens at once, closes only with everybody's consent.
+
+Decides nothing about sessions: `core.interlock.permits` says yes or no, the core orders. Devices
+tell readings straight to the gate (no queue, no disk); it opens first and posts afterwards.
+It never closes on its own. Releases are numbered per EVSE; an order to close names the release it
+knows of, so that one that waited cannot close what was opened meanwhile.
+Nothing here awaits but the pilot boards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cpctl.core.events import (
+    ContactorReported,
+    DeviceLost,
+    EnergiseRefused,
+    Event,
+    PowerReleased,
+    ReleaseNumbered,
+)
+from cpctl.core.interlock import Inputs, Permit, permits
+from cpctl.core.now import NS_PER_S
+from cpctl.core.values import EvseLayout
+from hal.contracts import Contactor, ControlPilot
+from hal.errors import HalError
+from hal.values import NO_OFFER, Offer, OfferKind, PilotReading, PilotState
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 2.0  # a closed contactor opens by itself when the gate is silent for so long
+TICK_S = 0.5  # renewed, judged and re-read this often while a coil is on or may soon be
+SETTLE_S = 0.5  # an auxiliary contact follows its coil within this time
+LOOK_S = 0.05  # how often it is looked at until then
+WELD_LOOK_S = 1.0  # and once it is known to be welded
+PATIENCE_NS = 1 * NS_PER_S  # an order waits so long for readings that are only too old
+OFFER_LIMIT_S = 3.0  # a pilot board that has not confirmed by then does not answer
+OFFER_AGAIN_S = 1.0
+
+
+class Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
+Later = Callable[[float, Callable[[], None]], Timer]
+
+
+def _passes(reason: str) -> bool:
+    """Whether a fresh reading may take the objection away: nothing is wrong, it is only unknown."""
+    return reason.endswith("_stale") or reason in ("loop_silent", "register_not_read")
+
+
+@dataclass
+class _Path:
+    """What the gate knows of one EVSE. Times are monotonic ns of the reading."""
+
+    layout: EvseLayout
+    contactor: Contactor
+    number: int = 0
+    coil_on: bool = False
+    confirmed: bool = False  # the auxiliary contact was seen closed (or there is none)
+    opening: bool = False  # released; the contact is not known open yet
+    welded: bool = False
+    order_until_ns: int | None = None  # an order to close waits for fresh readings until then
+    close_by_ns: int = 0
+    open_by_ns: int = 0
+    look: Timer | None = None
+    current_on_offer: bool = False
+    barred: tuple[str, ...] = ("not_booted",)
+    session_in_books: bool = False
+    locked: bool = False
+    pilot: PilotState | None = None
+    pilot_ns: int = 0
+    diode_ok: bool = True
+    safety: dict[str, tuple[bool, int]] = field(default_factory=dict)
+    register_ns: int | None = None
+    plugged_ns: int | None = None
+    lost: bool = False  # the contactor could not be driven; told once
+
+    @property
+    def active(self) -> bool:
+        return self.coil_on or self.current_on_offer or self.order_until_ns is not None
+
+
+class PowerGate:
+    """Power of all EVSEs.
+
+    `later` is the event loop's call_later, `post` hands an event to the loop, `ask_loop(answered)`
+    has `answered` called by the loop's consumer, `refresh(evse)` has the devices of an EVSE read.
+    """
+
+    def __init__(self, contactors: Mapping[int, Contactor], layouts: tuple[EvseLayout, ...], *,
+                 mono_ns: Callable[[], int], later: Later, post: Callable[[Event], None],
+                 ask_loop: Callable[[Callable[[], None]], None],
+                 refresh: Callable[[int], None]):
+        self._mono_ns = mono_ns
+        self._later = later
+        self._post = post
+        self._ask_loop = ask_loop
+        self._refresh = refresh
+        self._answered_ns = 0
+        self._tick: Timer | None = None
+        self._paths = {
+            layout.id: _Path(layout, contactors[layout.id],
+                             safety={name: (False, 0) for name in layout.inputs},
+                             locked=not layout.has_lock)
+            for layout in layouts}
+
+    # --- orders ------------------------------------------------------------------------------
+
+    def release_all(self, why: str) -> None:
+        """Open everything now, whoever asks; one contactor that fails does not spare the others."""
+        for path in self._paths.values():
+            self._release(path, (why,))
+
+    def make_safe(self) -> None:
+        """First act of a start: coils off, before anything is read or told."""
+        for path in self._paths.values():
+            self._de_energise(path)
+            self._begin_settling(path)
+
+    def release(self, evse: int, why: str) -> None:
+        """The core wants power off. Done before this returns; the number follows as an event."""
+        path = self._paths[evse]
+        was_on = path.coil_on
+        self._open(path)
+        if was_on:
+            log.info("evse=%s released: %s", evse, why)
+        self._post(ReleaseNumbered(evse, path.number))
+        self._begin_settling(path)
+
+    def energise(self, evse: int, after: int) -> None:
+        """Close, if `after` is the last release and the interlock permits at this moment."""
+        path = self._paths[evse]
+        if after != path.number:
+            self._refuse(path, ("stale",))
+        elif path.coil_on:
+            self._tell_closed(path)
+        elif path.opening:
+            self._refuse(path, ("opening",))
+        else:
+            path.order_until_ns = self._mono_ns() + PATIENCE_NS
+            self._attempt(path)
+
+    def bar(self, evse: int, reasons: tuple[str, ...]) -> None:
+        """The core's standing word: while `reasons` is not empty nothing closes there."""
+        path = self._paths[evse]
+        path.barred = reasons
+        self._reconsider(path)
+
+    def books(self, evse: int, *, session_open: bool) -> None:
+        """Whether a session of this EVSE is open in the books, durably."""
+        path = self._paths[evse]
+        path.session_in_books = session_open
+        self._reconsider(path)
+
+    def current_offered(self, evse: int, *, on: bool) -> None:
+        """While current is on offer readings are kept fresh, so that closing need not wait."""
+        path = self._paths[evse]
+        path.current_on_offer = on
+        if on:
+            self._refresh(evse)
+            self._ask_loop(self._loop_answered)
+            self._keep_ticking()
+
+    # --- readings ----------------------------------------------------------------------------
+
+    def pilot_read(self, evse: int, reading: PilotReading, at_ns: int) -> None:
+        """A look at the pilot, taken at `at_ns`; an older one than is known changes nothing."""
+        path = self._paths[evse]
+        if at_ns < path.pilot_ns:
+            return
+        plugged = reading.state is not None and reading.state.plugged
+        if not plugged:
+            path.plugged_ns = None
+        elif path.plugged_ns is None:
+            path.plugged_ns = at_ns
+        path.pilot, path.pilot_ns, path.diode_ok = reading.state, at_ns, reading.diode_ok
+        self._reconsider(path)
+
+    def input_read(self, evse: int, name: str, at_ns: int, *, good: bool) -> None:
+        """A look at a safety input."""
+        path = self._paths[evse]
+        if at_ns < path.safety[name][1]:
+            return
+        path.safety[name] = (good, at_ns)
+        self._reconsider(path)
+
+    def register_read(self, evse: int, at_ns: int) -> None:
+        """The meter told its register."""
+        path = self._paths[evse]
+        path.register_ns = at_ns
+        self._reconsider(path)
+
+    def lock_reported(self, evse: int, *, locked: bool) -> None:
+        path = self._paths[evse]
+        path.locked = locked or not path.layout.has_lock
+        self._reconsider(path)
+
+    def lapsed(self, contactor: Contactor) -> None:
+        """The dead-man opened `contactor`: its lease had not been renewed."""
+        for path in self._paths.values():
+            if path.contactor is contactor and path.coil_on:
+                self._release(path, ("lease_lapsed",))
+
+    # --- questions ---------------------------------------------------------------------------
+
+    def is_on(self, evse: int) -> bool:
+        return self._paths[evse].coil_on
+
+    def may_unlock(self, evse: int) -> bool:
+        """Whether the path is known to be open: no plug is unlocked before."""
+        path = self._paths[evse]
+        return not path.coil_on and not path.opening and not path.welded
+
+    def is_watched(self, evse: int) -> bool:
+        """Whether readings of this EVSE must be kept fresh."""
+        return self._paths[evse].active
+
+    def number(self, evse: int) -> int:
+        """The number of the last release."""
+        return self._paths[evse].number
+
+    def objections(self, evse: int) -> tuple[str, ...]:
+        """Why nothing may close there now; empty: it may."""
+        path = self._paths[evse]
+        return self._objections(path)
+
+    # --- closing -----------------------------------------------------------------------------
+
+    def _attempt(self, path: _Path) -> None:
+        """Carry out a waiting order, keep it waiting for fresh readings, or refuse it."""
+        assert path.order_until_ns is not None
+        reasons = self._objections(path)
+        if not reasons:
+            self._close(path)
+        elif all(map(_passes, reasons)) and self._mono_ns() < path.order_until_ns:
+            self._refresh(path.layout.id)
+            self._ask_loop(self._loop_answered)
+            self._keep_ticking()
+        else:
+            self._refuse(path, reasons)
+
+    def _close(self, path: _Path) -> None:
+        path.order_until_ns = None
+        try:
+            path.contactor.close(LEASE_S)
+        except HalError as error:
+            self._open(path)
+            self._lose(path, error)
+            self._refuse(path, ("contactor_lost",))
+            self._begin_settling(path)
+            return
+        path.coil_on, path.confirmed, path.lost = True, False, False
+        path.close_by_ns = self._mono_ns() + int(SETTLE_S * NS_PER_S)
+        log.info("evse=%s contactor closed", path.layout.id)
+        self._keep_ticking()
+        self._confirm(path)
+
+    def _confirm(self, path: _Path) -> None:
+        """Wait for the auxiliary contact to follow the coil."""
+        if self._feedback(path) is not False:
+            path.confirmed = True
+            self._tell_closed(path)
+        elif self._mono_ns() >= path.close_by_ns:
+            self._release(path, ("did_not_close",))
+        else:
+            self._look_again(path, LOOK_S, self._confirm)
+
+    def _tell_closed(self, path: _Path) -> None:
+        if path.confirmed:
+            self._post(ContactorReported(path.layout.id, closed=True))
+
+    def _refuse(self, path: _Path, reasons: tuple[str, ...]) -> None:
+        path.order_until_ns = None
+        log.info("evse=%s not closed: %s", path.layout.id, ", ".join(reasons))
+        self._post(EnergiseRefused(path.layout.id, path.number, reasons))
+
+    # --- opening -----------------------------------------------------------------------------
+
+    def _release(self, path: _Path, reasons: tuple[str, ...]) -> None:
+        """The gate opens by itself: at once, then it says so."""
+        self._open(path)
+        log.warning("evse=%s released: %s", path.layout.id, ", ".join(reasons))
+        self._post(PowerReleased(path.layout.id, path.number, reasons))
+        self._begin_settling(path)
+
+    def _open(self, path: _Path) -> None:
+        self._de_energise(path)
+        path.number += 1
+
+    def _de_energise(self, path: _Path) -> None:
+        path.coil_on, path.confirmed, path.order_until_ns = False, False, None
+        if path.look is not None:
+            path.look.cancel()
+            path.look = None
+        try:
+            path.contactor.open()
+        except HalError as error:
+            self._lose(path, error)
+
+    def _begin_settling(self, path: _Path) -> None:
+        path.opening = True
+        path.open_by_ns = self._mono_ns() + int(SETTLE_S * NS_PER_S)
+        self._settle(path)
+
+    def _settle(self, path: _Path) -> None:
+        """Wait for the auxiliary contact to open; a contact that stays closed is welded."""
+        if self._feedback(path) is not True:
+            path.opening, path.welded = False, False
+            self._post(ContactorReported(path.layout.id, closed=False))
+        elif self._mono_ns() < path.open_by_ns:
+            self._look_again(path, LOOK_S, self._settle)
+        else:
+            self._weld(path)
+
+    def _weld(self, path: _Path) -> None:
+        if not path.welded:
+            path.welded = True
+            log.error("evse=%s the contactor stays closed though released: switch the supply off",
+                      path.layout.id)
+            self._post(ContactorReported(path.layout.id, closed=True, welded=True))
+        self._look_again(path, WELD_LOOK_S, self._settle)
+
+    def _look_again(self, path: _Path, delay_s: float, step: Callable[[_Path], None]) -> None:
+        path.look = self._later(delay_s, lambda: step(path))
+
+    # --- judging -----------------------------------------------------------------------------
+
+    def _reconsider(self, path: _Path) -> None:
+        """Something is known anew: open if it objects, close if it was waited for."""
+        if path.coil_on:
+            reasons = self._objections(path)
+            if reasons:
+                self._release(path, reasons)
+        elif path.order_until_ns is not None:
+            self._attempt(path)
+
+    def _objections(self, path: _Path) -> tuple[str, ...]:
+        now_ns = self._mono_ns()
+        verdict = permits(self._inputs(path), now_ns)
+        return () if isinstance(verdict, Permit) else verdict.reasons
+
+    def _inputs(self, path: _Path) -> Inputs:
+        return Inputs(
+            pilot=path.pilot,
+            pilot_mono_ns=path.pilot_ns,
+            diode_ok=path.diode_ok,
+            ventilated=path.layout.ventilated,
+            locked=path.locked,
+            safety=tuple((name, good, at) for name, (good, at) in path.safety.items()),
+            feedback_closed=self._feedback(path),
+            coil_on=path.coil_on,
+            register_mono_ns=path.register_ns if path.layout.has_meter else path.plugged_ns,
+            plugged_mono_ns=path.plugged_ns,
+            session_in_books=path.session_in_books,
+            barred=path.barred,
+            answered_mono_ns=self._answered_ns,
+            renewing=path.coil_on,
+        )
+
+    def _feedback(self, path: _Path) -> bool | None:
+        """The auxiliary contact; one that cannot be read counts as none, and is told as lost."""
+        try:
+            return path.contactor.feedback()
+        except HalError as error:
+            self._lose(path, error)
+            return None
+
+    def _lose(self, path: _Path, error: HalError) -> None:
+        if not path.lost:
+            path.lost = True
+            log.error("evse=%s %s", path.layout.id, error)
+            self._post(DeviceLost(path.layout.id, "contactor", str(error)))
+
+    # --- the tick ----------------------------------------------------------------------------
+
+    def _keep_ticking(self) -> None:
+        if self._tick is None:
+            self._tick = self._later(TICK_S, self._on_tick)
+
+    def _on_tick(self) -> None:
+        self._tick = None
+        for path in self._paths.values():
+            if path.coil_on:
+                self._renew(path)
+            elif path.order_until_ns is not None:
+                self._attempt(path)
+            if path.active:
+                self._refresh(path.layout.id)
+        if any(path.active for path in self._paths.values()):
+            self._ask_loop(self._loop_answered)
+            self._keep_ticking()
+
+    def _renew(self, path: _Path) -> None:
+        reasons = self._objections(path)
+        if not reasons and path.confirmed and self._feedback(path) is False:
+            reasons = ("contact_lost",)
+        if reasons:
+            self._release(path, reasons)
+        elif not path.contactor.renew(LEASE_S):
+            self._release(path, ("lease_lapsed",))
+
+    def _loop_answered(self) -> None:
+        self._answered_ns = self._mono_ns()
+
+
+class PilotKeeper:
+    """Puts offers on the pilots; the newest wish wins, and is tried again until it is confirmed.
+
+    Raising waits for nobody here: the executor has seen to the books before it asks.
+    """
+
+    def __init__(self, pilots: Mapping[int, ControlPilot], gate: PowerGate, *,
+                 spawn: Callable[[Coroutine[Any, Any, Any], str], object],
+                 lost: Callable[[int, str], None], mono_ns: Callable[[], int]):
+        self._pilots = pilots
+        self._gate = gate
+        self._spawn = spawn
+        self._lost = lost
+        self._mono_ns = mono_ns
+        self._wanted: dict[int, Offer] = {}
+        self._put: dict[int, Offer | None] = {}
+        self._busy: set[int] = set()
+
+    def offer(self, evse: int, offer: Offer) -> None:
+        """Put `offer` on the pilot of `evse`, as soon as its board takes it."""
+        self._gate.current_offered(evse, on=offer.kind is OfferKind.CURRENT)
+        if evse not in self._pilots:
+            return
+        self._wanted[evse] = offer
+        self._go_on(evse)
+
+    def reopened(self, evse: int) -> None:
+        """The board came back and may have forgotten: tell it again."""
+        self._put[evse] = None
+        self._wanted.setdefault(evse, NO_OFFER)
+        self._go_on(evse)
+
+    async def read(self, evse: int) -> PilotReading:
+        """Read the pilot and tell the gate at once. Raises HalError, TimeoutError."""
+        at_ns = self._mono_ns()
+        async with asyncio.timeout(OFFER_LIMIT_S):
+            reading = await self._pilots[evse].read()
+        self._gate.pilot_read(evse, reading, at_ns)
+        return reading
+
+    def _go_on(self, evse: int) -> None:
+        if evse not in self._busy:
+            self._busy.add(evse)
+            self._spawn(self._bring(evse), f"offer {evse}")
+
+    async def _bring(self, evse: int) -> None:
+        try:
+            while self._put.get(evse) != self._wanted[evse]:
+                await self._put_once(evse, self._wanted[evse])
+        finally:
+            self._busy.discard(evse)
+
+    async def _put_once(self, evse: int, offer: Offer) -> None:
+        try:
+            async with asyncio.timeout(OFFER_LIMIT_S):
+                await self._pilots[evse].offer(offer)
+        except (HalError, TimeoutError) as error:
+            self._put[evse] = None
+            self._lost(evse, str(error) or "the board did not confirm an offer")
+            await asyncio.sleep(OFFER_AGAIN_S)
+        else:
+            self._put[evse] = offer
+            log.debug("evse=%s offer %s", evse, offer)
