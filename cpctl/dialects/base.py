@@ -117,11 +117,15 @@ class RenderContext:
 
 @dataclass(frozen=True)
 class RegistrationAnswered(Event):
-    """The answer to AnnounceBoot. `utc_text` is the central system's currentTime as it came."""
+    """The answer to AnnounceBoot. `utc_text` is the central system's currentTime as it came.
+
+    `round_trip_s` is filled in by the link: the time was told somewhere within it.
+    """
 
     registration: Registration
     interval_s: int
     utc_text: str
+    round_trip_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ class ClockOffered(Event):
     """The central system told its time (`utc_text`, ISO 8601 as it came)."""
 
     utc_text: str
+    round_trip_s: float = 0.0
 
 
 @dataclass(frozen=True)
