@@ -1,0 +1,157 @@
+"""Runs inside the namespace of `support.pcscd`: real pcscd, virtual cards, the driver `pcsc`.
+
+Called with the name of a story; prints what happened as one JSON object. The virtual reader looks
+for cards every 400 ms, so a card is held for a second and away for as long.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from support.pcscd import Pcscd
+from support.vcard import VirtualCard
+
+from hal.contracts import Parts
+from hal.errors import DeviceGone
+from hal.readers.pcsc import Reader
+from hal.registry import build
+from hal.values import CardUid
+
+HELD_S = 1.0
+UID = bytes.fromhex("04A1B2C3D4E5F6")
+
+
+class Watched:
+    """A reader whose taps are collected, as `[text, random]`; a loss is its text."""
+
+    def __init__(self, **options: Any) -> None:
+        options = {"reader": "CPCTL Virtual", "debounce_s": 0.5, **options}
+        self.reader: Reader = build("reader", "pcsc", "reader front", None, options, Parts())
+        self.taps: list[list[Any]] = []
+        self.lost = ""
+        self.news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Watched":
+        await self.reader.open()
+        self._task = asyncio.create_task(self._collect())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await self.reader.close()
+
+    async def _collect(self) -> None:
+        try:
+            async for card in self.reader.cards():
+                self.note(card)
+        except DeviceGone as gone:
+            self.lost = str(gone)
+            self.news.set()
+
+    def note(self, card: CardUid) -> None:
+        self.taps.append([card.text, card.random])
+        self.news.set()
+
+
+async def hold(uid: bytes | None, seconds: float = HELD_S) -> None:
+    with VirtualCard(uid):
+        await asyncio.sleep(seconds)
+    await asyncio.sleep(HELD_S)
+
+
+async def until(what: Callable[[], object], limit_s: float = 20.0) -> None:
+    async with asyncio.timeout(limit_s):
+        while not what():
+            await asyncio.sleep(0.02)
+
+
+async def two_taps(_: Pcscd) -> dict[str, Any]:
+    async with Watched() as watched:
+        await hold(UID)
+        first = list(watched.taps)
+        await hold(UID)
+        return {"first": first, "taps": watched.taps, "lost": watched.lost}
+
+
+async def kinds_of_cards(_: Pcscd) -> dict[str, Any]:
+    options = {"byte_order": "reversed", "case": "lower", "separator": ":", "prefix": "x"}
+    async with Watched(**options) as watched:
+        await hold(bytes.fromhex("0A0B0C0D"))
+        await hold(bytes.fromhex("08112233"))  # random
+        await hold(None)  # not contactless
+        return {"taps": watched.taps, "lost": watched.lost}
+
+
+async def short_restart(pcscd: Pcscd) -> dict[str, Any]:
+    """pcscd is killed and comes back while a card lies on the reader."""
+    async with Watched(patience_s=20.0) as watched:
+        with VirtualCard(UID):
+            await until(lambda: watched.taps)
+            pcscd.kill()
+        pcscd.start()
+        with VirtualCard(UID):  # it lies there before the reader is watched again, or is a new tap
+            await asyncio.sleep(2 * HELD_S)
+        await asyncio.sleep(HELD_S)
+        before = len(watched.taps)
+        await hold(bytes.fromhex("04010203"))
+        return {"taps": watched.taps, "new": watched.taps[before:], "lost": watched.lost}
+
+
+async def long_absence(pcscd: Pcscd) -> dict[str, Any]:
+    """pcscd stays away: the loss is told, opening fails with a reason, then works again."""
+    async with Watched(patience_s=0.5) as watched:
+        pcscd.stop()
+        await until(lambda: watched.lost)
+        used_s = time.process_time()
+        refused = ""
+        try:
+            await watched.reader.open()
+        except DeviceGone as gone:
+            refused = str(gone)
+        used_s = time.process_time() - used_s
+    pcscd.start()
+    async with Watched() as again:
+        await hold(UID)
+        return {"lost": watched.lost, "refused": refused, "taps": again.taps, "used_s": used_s}
+
+
+async def quiet_wait(_: Pcscd) -> dict[str, Any]:
+    """Waiting costs no processor time, and closing ends the wait."""
+    async with Watched() as watched:
+        used_s = time.process_time()
+        await asyncio.sleep(2.0)
+        used_s = time.process_time() - used_s
+        thread = watched.reader._thread
+    assert thread is not None
+    return {"used_s": used_s, "ended": not thread.is_alive(), "lost": watched.lost}
+
+
+async def no_such_reader(_: Pcscd) -> dict[str, Any]:
+    try:
+        await Watched(reader="ACR122").reader.open()
+    except DeviceGone as gone:
+        return {"refused": str(gone)}
+    return {"refused": ""}
+
+
+STORIES: Sequence[Callable[[Pcscd], Awaitable[dict[str, Any]]]] = (
+    two_taps, kinds_of_cards, short_restart, long_absence, quiet_wait, no_such_reader)
+
+
+def main(name: str) -> None:
+    story = {story.__name__: story for story in STORIES}[name]
+
+    async def told() -> dict[str, Any]:
+        with Pcscd() as pcscd:
+            return await story(pcscd)
+
+    print(json.dumps(asyncio.run(told())))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
