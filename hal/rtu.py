@@ -48,9 +48,9 @@ class LineSettings:
     """A serial line as `[serial.NAME]` in the configuration has it.
 
     `timeout_s` is the longest time from the end of a request to the first byte of its answer;
-    the time the bytes need is added. `gap_s` is the pause between two exchanges (makers of meters
-    ask for 60 to 200 ms). `late_s` is how late an answer may still come after its request was given
-    up; None means four times `timeout_s`.
+    the time the bytes need is added. `gap_s` is the pause between two exchanges; None means 60 ms
+    (makers of meters ask for 60 to 200 ms; 3.5 characters are kept in any case). `late_s` is how
+    late an answer may still come after its request was given up; None means four times `timeout_s`.
     """
 
     port: str
@@ -58,7 +58,7 @@ class LineSettings:
     parity: str = "N"
     stopbits: int = 1
     timeout_s: float = 0.3
-    gap_s: float = 0.06
+    gap_s: float | None = None
     tries: int = 3
     late_s: float | None = None
 
@@ -67,8 +67,12 @@ class LineSettings:
             raise BadConfig(f"{self.port}: parity {self.parity!r} is none of N, E, O")
         if self.stopbits not in (1, 2):
             raise BadConfig(f"{self.port}: stopbits {self.stopbits} is neither 1 nor 2")
-        if self.baudrate <= 0 or self.timeout_s <= 0 or self.gap_s < 0 or self.tries < 1:
+        if self.baudrate <= 0 or self.timeout_s <= 0 or self.pause_s < 0 or self.tries < 1:
             raise BadConfig(f"{self.port}: baudrate, timeout_s and tries must be above zero")
+
+    @property
+    def pause_s(self) -> float:
+        return 0.06 if self.gap_s is None else self.gap_s
 
     @property
     def lateness_s(self) -> float:

@@ -357,10 +357,14 @@ class SerialBus:
             return self._urgent.popleft(), None
         if not self._normal:
             return None, None
-        ready_at = max(self._free_at, self._silence.ready_at(self._normal[0].request))
-        if self._normal[0].given_up or now >= ready_at:
-            return self._normal.popleft(), None
-        return None, ready_at - now
+        soonest = float("inf")
+        for job in self._normal:
+            ready_at = max(self._free_at, self._silence.ready_at(job.request))
+            if job.given_up or now >= ready_at:
+                self._normal.remove(job)
+                return job, None
+            soonest = min(soonest, ready_at)
+        return None, soonest - now
 
     def _end(self) -> None:
         if self._exchange is not None:
@@ -399,7 +403,7 @@ class SerialBus:
             answer = exchange.ask(job.request)
         finally:
             now = self._clock.monotonic()
-            self._free_at = now + self.settings.gap_s
+            self._free_at = now + self.settings.pause_s
         self._count(job.request.address, lambda s: s.answered((now - began) * 1000))
         if self._silence.still_owed(job.request, began):
             # What came may be the late answer to an earlier try: that of this one is owed then.
@@ -419,13 +423,17 @@ class SerialBus:
             self._silence.note_owed(job.request, now + self.settings.lateness_s)
         if job.tried < job.tries and not isinstance(error, ExceptionAnswer):
             self._count(job.request.address if job.request else 0, _retried)
-            self._put_back(job)
+            self._put_back(job, behind=not job.urgent)  # the others first: nobody starves
             return
         job.answer(_with_tries(self.name, error, job.tried))
 
-    def _put_back(self, job: _Job) -> None:
+    def _put_back(self, job: _Job, *, behind: bool = False) -> None:
+        lane = self._urgent if job.urgent else self._normal
         with self._wake:
-            (self._urgent if job.urgent else self._normal).appendleft(job)
+            if behind:
+                lane.append(job)
+            else:
+                lane.appendleft(job)
 
     def _still_noisy(self, exchange: Exchange) -> bool:
         """Throw away what came in the quiet time; bytes in it prolong it."""

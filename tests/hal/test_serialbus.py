@@ -192,21 +192,24 @@ def test_no_order_of_slow_and_spoiled_answers_mixes_up_two_requests(seed):
     bus = SerialBus("rs485-1", SETTINGS, open_port=line.open, clock=line)
     good = 0
 
-    async def many():
+    async def one():
         nonlocal good
-        for _ in range(60):
-            start, count = rng.choice((0, 10, 20)), rng.choice((2, 2, 4))
-            line.spoil(_some_fault(rng))
-            try:
-                answer = await bus.ask(Request(3, 4, start, count), tries=rng.choice((1, 3)))
-            except (DeviceTimeout, BadFrame):
-                continue
-            assert answer == tuple(range(1000 + start, 1000 + start + count))
-            good += 1
+        start, count = rng.choice((0, 10, 20)), rng.choice((2, 2, 4))
+        line.spoil(_some_fault(rng))
+        try:
+            answer = await bus.ask(Request(3, 4, start, count), tries=rng.choice((1, 3)))
+        except (DeviceTimeout, BadFrame):
+            return
+        assert answer == tuple(range(1000 + start, 1000 + start + count))
+        good += 1
+
+    async def many():
+        for _ in range(25):
+            await asyncio.gather(*(one() for _ in range(rng.choice((1, 1, 2, 4)))))
 
     aio.run(many())
     bus.close()
-    assert good > 20
+    assert good > 15
 
 
 def _some_fault(rng):
@@ -234,6 +237,35 @@ def test_a_coil_goes_before_what_waits_and_does_not_wait_out_the_quiet_time(bus,
 
     assert line.requests[1][1] == WRITE_COIL
     assert line.sent_at[1] - failed_at < SETTINGS.timeout_s
+
+
+def test_a_dead_device_does_not_starve_the_others_on_its_line(bus, line):
+    """Its second try comes after what the others had waiting."""
+
+    async def story():
+        tasks = [asyncio.create_task(bus.read_registers(77, 0, 2))]
+        tasks += [asyncio.create_task(bus.read_registers(3, i, 2)) for i in range(2)]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    aio.run(story())
+
+    assert [request[0] for request in line.requests] == [77, 3, 3, 77, 77]
+
+
+def test_a_read_that_must_wait_for_an_owed_answer_holds_up_nobody_else(bus, line):
+    line.spoil(Silence())
+
+    async def story():
+        with pytest.raises(DeviceTimeout):
+            await bus.ask(Request(3, 4, 0, 2), tries=1)
+        # Equal in look to the one owed: it waits. The other two can be told apart.
+        await asyncio.gather(
+            bus.read_registers(3, 40, 2), bus.read_registers(3, 50, 3), bus.read_registers(3, 60, 4)
+        )
+
+    aio.run(story())
+
+    assert [request[3] for request in line.requests] == [0, 50, 60, 40]
 
 
 def test_what_moves_hardware_is_not_tried_twice(bus, line):
