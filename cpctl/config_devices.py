@@ -7,13 +7,13 @@ but "sim", which stands in for every device that is not there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, cast
 
 from cpctl.config_check import Problems, Section, kind_of, suggestion
 from cpctl.config_text import Located, Where
 from hal import registry
-from hal.contracts import Option
+from hal.contracts import Option, Parts
 from hal.errors import BadConfig
 
 INPUTS = ("rcd", "emergency_stop", "door", "temperature", "ground")
@@ -40,15 +40,21 @@ class DeviceSpec:
 
 @dataclass(frozen=True)
 class SerialSpec:
-    """One serial line. `parity` is N, E or O; `gap_s` None: as long as the baud rate asks for."""
+    """One serial line; the fields but `name` are those of `hal.rtu.LineSettings`."""
 
     name: str
     port: str
     baudrate: int = 9600
     parity: str = "N"
     stopbits: int = 1
-    timeout_s: float = 0.5
+    timeout_s: float = 0.3
     gap_s: float | None = None
+    tries: int = 3
+    late_s: float | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Keywords for LineSettings."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "name"}
 
 
 @dataclass(frozen=True)
@@ -117,8 +123,10 @@ class Devices:
                 baudrate=one.whole("baudrate", 9600, minimum=300, maximum=1_000_000),
                 parity=one.text("parity", "N", choices=("N", "E", "O")),
                 stopbits=one.whole("stopbits", 1, choices=(1, 2)),
-                timeout_s=one.number("timeout_s", 0.5, minimum=0.01, maximum=10),
-                gap_s=one.number_or_none("gap_s", minimum=0, maximum=1))
+                timeout_s=one.number("timeout_s", 0.3, minimum=0.01, maximum=10),
+                gap_s=one.number_or_none("gap_s", minimum=0, maximum=1),
+                tries=one.whole("tries", 3, minimum=1, maximum=10),
+                late_s=one.number_or_none("late_s", minimum=0, maximum=30))
             one.done()
         return self._buses
 
@@ -236,8 +244,26 @@ class Devices:
                 if option.required:
                     section.missing(option.name, option.help or "the driver needs it")
         section.done()
+        before = len(self._problems.found)
         self._exclusive(known, options, section, owner)
+        if before == len(self._problems.found):
+            self._free_form(kind, driver, options, known, section, owner)
         return DeviceSpec(kind, driver, options)
+
+    def _free_form(self, kind: str, driver: str, options: Mapping[str, Any],
+                   known: tuple[Option, ...], section: Section, owner: str) -> None:
+        """A table that only the driver understands: see whether it would take it.
+
+        Building touches no hardware (`hal.contracts`); the lines are stand-ins.
+        """
+        tables = [one.name for one in known if one.kind is dict and one.name in options]
+        if not tables:
+            return
+        parts = Parts(buses={name: cast(Any, object()) for name in self._buses})
+        try:
+            registry.build(kind, driver, owner, None, options, parts)
+        except BadConfig as error:
+            section.wrong(tables[0], str(error), "see cpctl.toml(5)")
 
     def _known(self, kind: str, driver: str, names: tuple[str, ...], section: Section
                ) -> tuple[Option, ...] | None:

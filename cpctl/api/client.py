@@ -12,17 +12,32 @@ from cpctl.api import wire
 DEFAULT_TIMEOUT_S = 30.0
 
 
-class Unreachable(Exception):
-    """No daemon answers on the socket."""
+class ClientError(Exception):
+    """A call had no result; `hint` is the next step."""
 
-    def __init__(self, message: str, hint: str, *, permission: bool = False):
+    def __init__(self, message: str, hint: str = ""):
         super().__init__(message)
         self.hint = hint
+
+
+class Unreachable(ClientError):
+    """No daemon answers on the socket. `permission`: we may not ask it."""
+
+    def __init__(self, message: str, hint: str, *, permission: bool = False):
+        super().__init__(message, hint)
         self.permission = permission
 
 
+class RemoteError(ClientError):
+    """The daemon answered with an error; `code` as in `wire`."""
+
+    def __init__(self, code: int, message: str, hint: str = ""):
+        super().__init__(message, hint)
+        self.code = code
+
+
 class Client:
-    """One connection to the daemon. Raises Unreachable, wire.ApiError, TimeoutError."""
+    """One connection to the daemon. Raises Unreachable, RemoteError, TimeoutError."""
 
     def __init__(self, path: str, timeout_s: float = DEFAULT_TIMEOUT_S):
         self.path = path
@@ -54,10 +69,12 @@ class Client:
     def close(self) -> None:
         self._socket.close()
 
-    def call(self, method: str, **params: Any) -> dict[str, Any]:
+    def call(self, method: str, params: wire.Params | None = None, /, **more: Any
+             ) -> dict[str, Any]:
         """The result of one call; parameters that are None are left out."""
         self._number += 1
-        given = {name: value for name, value in params.items() if value is not None}
+        given = {name: value for name, value in {**(params or {}), **more}.items()
+                 if value is not None}
         try:
             self._socket.sendall(wire.request(self._number, method, given))
         except (BrokenPipeError, ConnectionResetError) as problem:
@@ -70,7 +87,7 @@ class Client:
         if "error" in message:
             shown = message["error"]
             more = shown.get("data") or {}
-            raise wire.ApiError(shown["code"], shown["message"], more.get("hint", ""))
+            raise RemoteError(shown["code"], shown["message"], more.get("hint", ""))
         outcome: dict[str, Any] = message["result"]
         return outcome
 
@@ -92,11 +109,17 @@ class Client:
                 raise self._gone()
             self._rest += got
         line, _, self._rest = self._rest.partition(b"\n")
-        message = wire.decode(line)
+        try:
+            message = wire.decode(line)
+        except wire.ApiError as problem:
+            raise self._nonsense() from problem
         if not isinstance(message, dict):
-            raise wire.ApiError(wire.PARSE_ERROR, "the daemon's answer makes no sense",
-                                "check that daemon and client are of the same release")
+            raise self._nonsense()
         return message
+
+    def _nonsense(self) -> Unreachable:
+        return Unreachable(f"what answers on {self.path} does not speak our language",
+                           "check the socket, and that daemon and client are of one release")
 
     def _gone(self) -> Unreachable:
         return Unreachable("the daemon closed the connection",

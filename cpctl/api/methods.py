@@ -12,6 +12,7 @@ from cpctl.api import wire
 from cpctl.api.app import App, Method, Table, ask, known_evse
 from cpctl.api.args import Args
 from cpctl.api.books import Books
+from cpctl.api.doctor import checks
 from cpctl.api.explain import limits, reasons
 from cpctl.api.line import Line
 from cpctl.api.pictures import evse, station, statuses, time_of
@@ -29,7 +30,6 @@ from cpctl.core.values import IdToken
 from cpctl.core.views import StationPicture
 
 LATER = {
-    "doctor": "use cpctl status, cpctl why and cpctl hw list",
     "support.bundle": "send the output of cpctl --json status, cpctl journal export and the log",
     "hw.contactor_test": "take the EVSE out of service and use cpctl evse clear-fault",
 }
@@ -85,6 +85,7 @@ class StationMethods:
             "watch": (Right.READ, self.watch),
             "why": (Right.READ, self.why),
             "limits": (Right.READ, self.limits),
+            "doctor": (Right.READ, self.doctor),
             "evse.show": (Right.READ, self.show),
             "evse.start": (Right.ACT, self.start),
             "evse.stop": (Right.ACT, self.stop),
@@ -143,6 +144,10 @@ class StationMethods:
             {"id": one.evse, "offered_a": one.offered_a,
              "claims": limits(self._app.claims(one.evse))}
             for one in self._app.loop.picture.evses if number in (None, one.evse)]}
+
+    async def doctor(self, args: Args, caller: Caller) -> Any:
+        args.done()
+        return {"checks": checks(self._app)}
 
     async def show(self, args: Args, caller: Caller) -> Any:
         number = known_evse(self._app, args.whole("evse"))

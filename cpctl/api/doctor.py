@@ -1,0 +1,69 @@
+"""`doctor`: a few honest checks, each with its finding and the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from cpctl.api.app import App
+from cpctl.api.pictures import fault
+from cpctl.core.values import Registration
+
+OLD_S = 3600.0
+
+Check = dict[str, Any]
+
+
+def check(name: str, good: bool, finding: str, next_step: str = "") -> Check:
+    return {"check": name, "good": good, "finding": finding, "next": "" if good else next_step}
+
+
+def checks(app: App) -> list[Check]:
+    return [*_link(app), *_books(app), *_devices(app), *_faults(app), *_configuration(app)]
+
+
+def _link(app: App) -> Iterator[Check]:
+    picture = app.loop.picture
+    yield check("central system", picture.online, "connected" if picture.online else
+                "not connected", "check csms.url, the network and cpctl ocpp tail")
+    accepted = picture.registration is Registration.ACCEPTED
+    yield check("registration", accepted, picture.registration.value,
+                "the central system must know the identity "
+                f"{app.config.station.identity} and accept it")
+    now = app.now()
+    yield check("clock", now.quality.trusted, f"from {now.quality.value}",
+                "connect to the central system or set up NTP")
+
+
+def _books(app: App) -> Iterator[Check]:
+    waiting = app.journal.waiting()
+    now = app.now()
+    old = waiting.oldest is not None and (now.utc - waiting.oldest.utc).total_seconds() > OLD_S
+    yield check("journal", not old, f"{waiting.count} waiting",
+                "something has waited for an hour: cpctl journal list")
+
+
+def _devices(app: App) -> Iterator[Check]:
+    for _, name, _, health in app.devices.health():
+        good = health.health.value == "ok"
+        yield check(name, good, health.detail or health.health.value.replace("_", " "),
+                    "check its supply, wiring and configuration (cpctl hw list)")
+
+
+def _faults(app: App) -> Iterator[Check]:
+    picture = app.loop.picture
+    places = [("station", picture.faults), *((f"EVSE {one.evse}", one.faults)
+                                             for one in picture.evses)]
+    for place, faults in places:
+        for one in faults:
+            row = fault(one)
+            yield check(f"{place} {one.code.value.lower()}", False, row["sentence"], row["remedy"])
+
+
+def _configuration(app: App) -> Iterator[Check]:
+    csms = app.config.csms
+    yield check("encryption", csms.url.startswith("wss:"), csms.url.partition("://")[0],
+                "use wss:// with security_profile = 2, unless the network is private")
+    if csms.url.startswith("wss:"):
+        yield check("host name", csms.check_hostname, "checked" if csms.check_hostname else
+                    "not checked", "check_hostname = false is for the bench")

@@ -1,0 +1,172 @@
+"""`cpctl sim ...` and `cpctl hw ...`: the simulated board's hands, and looking at devices."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from cpctl.cli.main import DONE, common
+from cpctl.cli.show import Screen, pairs, word
+from cpctl.cli.talk import call, connect, done
+
+
+def add(name: str, parser: ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    def verb(word: str, help: str, run: Any) -> ArgumentParser:
+        one: ArgumentParser = verbs.add_parser(word, help=help, description=help)
+        common(one, top=False)
+        one.set_defaults(run=run)
+        return one
+
+    (_sim if name == "sim" else _hw)(verb)
+
+
+def _sim(verb: Any) -> None:
+    def evse(one: ArgumentParser) -> None:
+        one.add_argument("evse", type=int, help="number of the EVSE")
+
+    one = verb("plug", "cable and car connected", plug)
+    evse(one)
+    one.add_argument("--by-hand", action="store_true",
+                     help="the car asks for power only when told (sim pilot)")
+    one.add_argument("--power", type=float, metavar="W", help="what the car draws")
+    evse(verb("unplug", "the car is gone", unplug))
+    one = verb("pilot", "set the car's state by hand", pilot)
+    evse(one)
+    one.add_argument("state", choices=tuple("ABCDEF"), type=str.upper)
+    one = verb("tap", "a card held to the reader", tap)
+    one.add_argument("token", help="the card's identifier")
+    one.add_argument("--reader", metavar="ID", help="which reader (default the first)")
+    one.add_argument("--evse", type=int, metavar="N", help="the reader of this EVSE")
+    one = verb("meter", "what the meter shows", meter)
+    evse(one)
+    one.add_argument("--power", type=float, metavar="W")
+    one.add_argument("--energy", type=int, metavar="WH", help="the register")
+    one.add_argument("--voltage", type=float, metavar="V")
+    for one in (verb("fault", "something breaks", fault), verb("clear", "it is mended", clear)):
+        one.add_argument("kind", help="rcd, weld, feedback_stuck, pilot_lost, meter_lost ...")
+        one.add_argument("--evse", type=int, metavar="N", help="where (default everywhere)")
+        one.add_argument("--vendor-code", metavar="TEXT", help="with kind other")
+    one = verb("cable", "the cable in a socket outlet", cable)
+    evse(one)
+    one.add_argument("--rating", type=float, metavar="A")
+    one.add_argument("--type", metavar="TYPE")
+
+
+def _hw(verb: Any) -> None:
+    verb("list", "all devices and their health", hw_list)
+    one = verb("meter", "a reading of the meter, now", hw_meter)
+    one.add_argument("evse", type=int, help="number of the EVSE")
+    one.add_argument("--raw", action="store_true", help="each register as the meter gives it")
+    one = verb("pilot", "a reading of the control pilot, now", hw_pilot)
+    one.add_argument("evse", type=int, help="number of the EVSE")
+    verb("reader", "the readers, then each card as it is held to one", hw_reader)
+    one = verb("safe", "drive every configured output to its safe level (needs no daemon)", safe)
+    one.add_argument("--config", metavar="FILE", default="/etc/cpctl/cpctl.toml",
+                     help="configuration file (default %(default)s)")
+
+
+# --- simulator -----------------------------------------------------------------------------------
+
+
+def plug(args: Namespace, screen: Screen) -> int:
+    answer = call(args, "sim.plug", evse=args.evse, auto=not args.by_hand, power_w=args.power)
+    return done(args, screen, answer, f"EVSE {args.evse}: car plugged in")
+
+
+def unplug(args: Namespace, screen: Screen) -> int:
+    return done(args, screen, call(args, "sim.unplug", evse=args.evse),
+                f"EVSE {args.evse}: car gone")
+
+
+def pilot(args: Namespace, screen: Screen) -> int:
+    return done(args, screen, call(args, "sim.pilot", evse=args.evse, state=args.state),
+                f"EVSE {args.evse}: pilot {args.state}")
+
+
+def tap(args: Namespace, screen: Screen) -> int:
+    answer = call(args, "sim.tap", token=args.token, reader=args.reader, evse=args.evse)
+    return done(args, screen, answer, f"card {args.token} held to the reader")
+
+
+def meter(args: Namespace, screen: Screen) -> int:
+    answer = call(args, "sim.meter", evse=args.evse, power_w=args.power, energy_wh=args.energy,
+                  voltage_v=args.voltage)
+    return done(args, screen, answer, f"EVSE {args.evse}: meter set")
+
+
+def fault(args: Namespace, screen: Screen) -> int:
+    answer = call(args, "sim.fault", kind=args.kind, evse=args.evse, vendor_code=args.vendor_code)
+    return done(args, screen, answer, f"fault {args.kind}")
+
+
+def clear(args: Namespace, screen: Screen) -> int:
+    return done(args, screen, call(args, "sim.clear", kind=args.kind, evse=args.evse),
+                f"fault {args.kind} cleared")
+
+
+def cable(args: Namespace, screen: Screen) -> int:
+    answer = call(args, "sim.cable", evse=args.evse, rating_a=args.rating, type=args.type)
+    return done(args, screen, answer, f"EVSE {args.evse}: cable set")
+
+
+# --- hardware ------------------------------------------------------------------------------------
+
+
+def _devices(screen: Screen, devices: list[dict[str, Any]]) -> None:
+    screen.table(("DEVICE", "KIND", "EVSE", "HEALTH", "DETAIL"), [
+        (one["name"], one["kind"], word(one["evse"]), one["health"], word(one["detail"]))
+        for one in devices])
+
+
+def hw_list(args: Namespace, screen: Screen) -> int:
+    answer = call(args, "hw.list")
+    if screen.json:
+        screen.object(answer)
+    else:
+        _devices(screen, answer["devices"])
+    return DONE
+
+
+def hw_meter(args: Namespace, screen: Screen) -> int:
+    answer = call(args, "hw.meter", evse=args.evse, raw=args.raw or None)
+    if screen.json:
+        screen.object(answer)
+    elif args.raw:
+        names = list(answer["raw"][0]) if answer["raw"] else []
+        screen.table([name.upper() for name in names],
+                     [[word(one[name]) for name in names] for one in answer["raw"]])
+    else:
+        pairs(screen, answer["reading"])
+    return DONE
+
+
+def hw_pilot(args: Namespace, screen: Screen) -> int:
+    answer = call(args, "hw.pilot", evse=args.evse)
+    if screen.json:
+        screen.object(answer)
+    else:
+        pairs(screen, answer["reading"])
+    return DONE
+
+
+def hw_reader(args: Namespace, screen: Screen) -> int:
+    with connect(args) as client:
+        answer = client.call("hw.reader")
+        if screen.json:
+            screen.object(answer)
+        else:
+            _devices(screen, answer["devices"])
+        for card in client.notifications():
+            if screen.json:
+                screen.object(card)
+            else:
+                screen.line(f"{card['reader']}: {word(card['token'])}")
+    return DONE
+
+
+def safe(args: Namespace, screen: Screen) -> int:
+    from cpctl.cli.safe import drive
+
+    return drive(args.config, screen)

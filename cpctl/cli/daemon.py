@@ -1,0 +1,99 @@
+"""`cpctl run | config check | demo`: what runs without asking a daemon."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from cpctl.cli.main import DONE, common
+from cpctl.cli.show import Screen
+
+DEFAULT_CONFIG = "/etc/cpctl/cpctl.toml"
+EXIT_CONFIG, EXIT_PERMISSION, EXIT_HARDWARE = 78, 77, 69  # sysexits.h
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def add(name: str, parser: ArgumentParser) -> None:
+    {"run": _run, "config": _config, "demo": _demo}[name](parser)
+
+
+def _run(parser: ArgumentParser) -> None:
+    common(parser, top=False)
+    parser.add_argument("--config", metavar="FILE", default=DEFAULT_CONFIG,
+                        help="configuration file (default %(default)s); "
+                             "conf.d/*.toml beside it are read too")
+    parser.add_argument("--log-level", choices=LEVELS, type=str.upper, default="INFO",
+                        help="how much to log (default %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def _config(parser: ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    one = verbs.add_parser("check", help="read the configuration and tell every mistake",
+                           description="read the configuration and tell every mistake")
+    common(one, top=False)
+    one.add_argument("file", nargs="?", default=DEFAULT_CONFIG,
+                     help="configuration file (default %(default)s)")
+    one.set_defaults(run=check)
+
+
+def _demo(parser: ArgumentParser) -> None:
+    common(parser, top=False)
+    parser.add_argument("--csms", metavar="URL",
+                        help="run against this central system instead, and stay up")
+    parser.add_argument("--identity", metavar="ID", default="CP001",
+                        help="identity of the station there (default %(default)s)")
+    parser.set_defaults(run=demo)
+
+
+def run(args: Namespace, screen: Screen) -> int:
+    from pathlib import Path
+
+    from cpctl import config
+    from cpctl.app import run as run_daemon
+
+    try:
+        return run_daemon(Path(args.config), log_level=args.log_level)
+    except config.ConfigError as error:
+        return _mistakes(screen, error)
+
+
+def _mistakes(screen: Screen, error: object) -> int:
+    from cpctl.config import ConfigError
+
+    assert isinstance(error, ConfigError)
+    if screen.json:
+        screen.object({"problems": [
+            {"file": one.where.file, "line": one.where.line, "sentence": one.sentence,
+             "hint": one.hint} for one in error.problems]})
+    else:
+        for one in error.problems:
+            print(one, file=sys.stderr)
+    return EXIT_CONFIG
+
+
+def check(args: Namespace, screen: Screen) -> int:
+    from pathlib import Path
+
+    from cpctl import config
+
+    try:
+        found = config.load(Path(args.file))
+    except config.ConfigError as error:
+        return _mistakes(screen, error)
+    if screen.json:
+        screen.object({"problems": [], "notes": list(found.notes), "files": list(found.files)})
+        return DONE
+    for note in found.notes:
+        screen.line(f"note: {note}")
+    screen.line(f"{', '.join(found.files)}: good; {found.station.identity} with "
+                f"{len(found.evses)} EVSE, OCPP {', '.join(found.csms.versions)}")
+    return DONE
+
+
+def demo(args: Namespace, screen: Screen) -> int:
+    from cpctl.demo import story
+
+    if args.csms:
+        return story.run_against(args.csms, args.identity)
+    return story.demonstrate()

@@ -1,0 +1,65 @@
+"""`cpctl ocpp tail | disconnect | connect`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from cpctl.cli.main import DONE, common
+from cpctl.cli.show import Screen, word
+from cpctl.cli.talk import call, connect, done, wait
+
+_ARROWS = {"sent": "->", "received": "<-"}
+
+
+def add(name: str, parser: ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    one = verbs.add_parser("tail", help="every frame as it passes")
+    common(one, top=False)
+    one.add_argument("--last", type=int, metavar="N", help="begin with the last N frames (20)")
+    one.add_argument("--once", action="store_true", help="the last frames only, then end")
+    one.set_defaults(run=tail)
+    one = verbs.add_parser("disconnect", help="hold the link down until connect")
+    common(one, top=False)
+    one.set_defaults(run=disconnect)
+    one = verbs.add_parser("connect", help="let the link come back")
+    common(one, top=False)
+    one.add_argument("--wait", type=float, metavar="S", nargs="?", const=60.0,
+                     help="wait until it is online, S seconds at most (60)")
+    one.set_defaults(run=reconnect)
+
+
+def tail(args: Namespace, screen: Screen) -> int:
+    with connect(args) as client:
+        for frame in client.call("ocpp.tail", last=args.last)["frames"]:
+            _frame(screen, frame)
+        if args.once:
+            return DONE
+        for frame in client.notifications():
+            _frame(screen, frame)
+    return DONE
+
+
+def _frame(screen: Screen, frame: dict[str, Any]) -> None:
+    if screen.json:
+        screen.object(frame)
+        return
+    latency = frame.get("latency_ms")
+    after = f" {latency:.0f} ms" if latency is not None else ""
+    colour = "red" if frame["outcome"] in ("error", "bad", "late", "stray") else None
+    screen.line(f"{frame['at'][11:23]} {_ARROWS.get(frame['direction'], '??')} "
+                f"{word(frame['action'])} {screen.paint(frame['outcome'], colour)}{after}  "
+                f"{frame['text']}")
+
+
+def disconnect(args: Namespace, screen: Screen) -> int:
+    return done(args, screen, call(args, "ocpp.disconnect"),
+                "the link is held down; cpctl ocpp connect lets it come back")
+
+
+def reconnect(args: Namespace, screen: Screen) -> int:
+    answer = call(args, "ocpp.connect")
+    if args.wait is not None:
+        wait(args, screen, "for the central system",
+             lambda picture: picture["link"]["state"] == "online", args.wait)
+    return done(args, screen, answer, "the link may come back")

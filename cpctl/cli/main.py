@@ -1,0 +1,158 @@
+"""The command `cpctl`: words in, one call or a few to the daemon, an exit code out.
+
+Only the group of the command that was given is imported, and nothing heavy at all: `run`, `config`,
+`demo` and `hw safe` import what they need when they run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cpctl.api import wire
+from cpctl.api.client import RemoteError, Unreachable
+from cpctl.cli.show import Screen
+
+DONE, FAILED, USAGE, UNREACHABLE, NOT_PERMITTED, NOT_FOUND, REFUSED, TIMED_OUT, PROBLEMS = range(9)
+INTERRUPTED = 130
+
+#: command -> (module with `add(parser)`, what it does)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "status": ("station", "the whole picture (also what cpctl alone shows)"),
+    "watch": ("station", "the picture again whenever it changes"),
+    "why": ("station", "why an EVSE is not charging, or what limits it"),
+    "limits": ("station", "each claim on the current, the least one marked"),
+    "doctor": ("station", "checks with finding and next step"),
+    "evse": ("evse", "show, start, stop, unlock, availability, clear-fault"),
+    "sessions": ("books", "past and present sessions"),
+    "journal": ("books", "what waits for the central system: list, show, retry, export"),
+    "settings": ("books", "settings by id or configuration key: list, get, set"),
+    "auth": ("books", "tokens: how one would be decided (check), what is known (list)"),
+    "ocpp": ("line", "the link: tail, disconnect, connect"),
+    "sim": ("bench", "the hands of the simulated board: plug, tap, fault ..."),
+    "hw": ("bench", "devices: list, meter, reader, pilot; safe drives outputs off"),
+    "run": ("daemon", "the daemon (systemd starts it)"),
+    "config": ("daemon", "check the configuration file"),
+    "demo": ("daemon", "charge a simulated car against an embedded central system"),
+    "completion": ("completion", "a script for bash, zsh or fish"),
+}
+
+EXIT_CODES = """exit codes:
+  0 done                 4 not permitted         7 timed out
+  1 failed or refused    5 not found             8 a check found problems
+  2 usage                6 refused by the EVSE's state or an interlock
+  3 daemon not reachable
+  cpctl run: 78 configuration, 77 permission, 69 hardware not available"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong and where to read on."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}\n  {self.prog} --help tells more", file=sys.stderr)
+        raise SystemExit(USAGE)
+
+
+def common(parser: argparse.ArgumentParser, *, top: bool) -> None:
+    """Options that may stand before or after the command."""
+    unset = None if top else argparse.SUPPRESS
+    parser.add_argument("--json", action="store_true",
+                        default=False if top else argparse.SUPPRESS,
+                        help="answer as JSON, one object per line")
+    parser.add_argument("--socket", metavar="PATH", default=unset,
+                        help=f"socket of the daemon (default {wire.DEFAULT_SOCKET}, "
+                             "or $CPCTL_SOCKET)")
+    parser.add_argument("--timeout", metavar="S", type=float, default=unset,
+                        help="seconds to wait for the daemon (default 30)")
+
+
+def build(chosen: str | None) -> Parser:
+    """The parser, with the options of the `chosen` command only; None: of all of them."""
+    parser = Parser(prog="cpctl", description="EV charge point controller: daemon and client.",
+                    epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common(parser, top=True)
+    parser.add_argument("--version", action="store_true", help="the version of this program")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    for name, (module, help) in COMMANDS.items():
+        if chosen is None or name == chosen:
+            sub = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+            importlib.import_module(f"cpctl.cli.{module}").add(name, sub)
+        elif chosen == "":
+            commands.add_parser(name, help=help)
+    return parser
+
+
+def command_in(argv: Sequence[str]) -> str:
+    """The command among the words, "" when there is none."""
+    skip = False
+    for word in argv:
+        if skip:
+            skip = False
+        elif word in ("--socket", "--timeout"):
+            skip = True
+        elif not word.startswith("-"):
+            return word
+    return ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    chosen = command_in(words)
+    if not chosen and not {"-h", "--help", "--version"} & set(words):
+        words.append("status")
+        chosen = "status"
+    if chosen not in COMMANDS:
+        if chosen:
+            return _unknown(chosen)
+        chosen = ""
+    args = build(chosen).parse_args(words)
+    if args.version:
+        return _version()
+    screen = Screen(json=args.json)
+    try:
+        code: int = args.run(args, screen)
+        sys.stdout.flush()
+        return code
+    except RemoteError as problem:
+        screen.error(str(problem), problem.hint, problem.code)
+        return exit_code(problem.code)
+    except Unreachable as problem:
+        code = NOT_PERMITTED if problem.permission else UNREACHABLE
+        screen.error(str(problem), problem.hint, code)
+        return code
+    except TimeoutError:
+        screen.error("timed out", "the daemon did not answer in time; see cpctl status", TIMED_OUT)
+        return TIMED_OUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # head, less: they have seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def exit_code(code: int) -> int:
+    """The exit code for an error of the API."""
+    if code == wire.INVALID_PARAMS:
+        return USAGE
+    return code if FAILED <= code <= PROBLEMS else FAILED
+
+
+def _unknown(word: str) -> int:
+    import difflib  # only a mistake pays for this
+
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else "cpctl --help lists the commands"
+    print(f"cpctl: there is no command {word}\n  {hint}", file=sys.stderr)
+    return USAGE
+
+
+def _version() -> int:
+    from importlib.metadata import version
+
+    print(f"cpctl {version('cpctl')}")
+    return DONE
