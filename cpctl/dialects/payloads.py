@@ -325,4 +325,4 @@ def _number(schema: Schema, *, whole: bool) -> Check:
 
 def _is_tenth(value: float) -> bool:
     """Whether the shortest decimal text of `value` has at most one decimal (binary 16.1 has)."""
-    return float(round(value, 1)) == value
+    return type(value) is int or round(value, 1) == value

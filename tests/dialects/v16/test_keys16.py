@@ -1,0 +1,210 @@
+"""Every configuration key is read and written, good values and bad."""
+
+import pytest
+from support.dialect_world import TWINS, TWO_EVSES, World
+
+from cpctl.core.events import SettingChangeRequested
+from cpctl.core.settings import TABLE, Access, Kind, SettingError, Settings
+from cpctl.core.values import EvseLayout, StationLayout
+from cpctl.dialects.base import Call, Result
+from cpctl.dialects.v16 import keys
+from cpctl.dialects.v16.dialect import Dialect16
+from cpctl.dialects.v16.measurands import OF, list_from_wire, list_to_wire
+
+DIALECT = Dialect16()
+LIT = StationLayout(TWO_EVSES.evses, lights=True)
+REJECTED, NOT_SUPPORTED = Result({"status": "Rejected"}), Result({"status": "NotSupported"})
+BAD_INTEGERS = ("-1", "+5", "1.0", "1e3", "", " ", "ten", "0x10", "1" * 13, "²")
+BAD_FLAGS = ("1", "0", "yes", "", "TRUE!", "wahr")
+BAD_MEASURANDS = ("Energy", "SoC,Nonsense", "Voltage.L4", "Voltage.N", "Voltage,,Voltage", ",",
+                  "Energy.Active.Import.Register;Voltage", "RPM")
+# key: (default as read, a good new value, the canonical text of it)
+WRITABLE = {
+    "AllowOfflineTxForUnknownId": ("false", "TRUE", "true"),
+    "AuthorizationCacheEnabled": ("true", "false", "false"),
+    "AuthorizeRemoteTxRequests": ("false", "True", "true"),
+    "BlinkRepeat": ("3", "5", "5"),
+    "ClockAlignedDataInterval": ("0", "900", "900"),
+    "ConnectionTimeOut": ("60", "0", "0"),
+    "ConnectorPhaseRotation": ("1.Unknown,2.Unknown", "1.RST, 2.RTS", "1.RST,2.RTS"),
+    "HeartbeatInterval": ("300", "86400", "86400"),
+    "LightIntensity": ("100", "50", "50"),
+    "LocalAuthorizeOffline": ("true", "false", "false"),
+    "LocalPreAuthorize": ("false", "true", "true"),
+    "MaxEnergyOnInvalidId": ("0", "500", "500"),
+    "MessageTimeout": ("30", "20", "20"),
+    "MeterValuesAlignedData": ("Energy.Active.Import.Register", "", ""),
+    "MeterValuesSampledData": ("Energy.Active.Import.Register,Power.Active.Import",
+                               "Voltage.L1-N, current.import", "voltage@L1,current_import"),
+    "MeterValueSampleInterval": ("60", "0", "0"),
+    "MinimumStatusDuration": ("0", "5", "5"),
+    "ResetRetries": ("1", "3", "3"),
+    "StopTransactionOnEVSideDisconnect": ("true", "false", "false"),
+    "StopTransactionOnInvalidId": ("true", "false", "false"),
+    "StopTxnAlignedData": ("", "Energy.Active.Import.Register", "energy_import_register"),
+    "StopTxnSampledData": ("", "Voltage,Voltage", "voltage"),
+    "TransactionMessageAttempts": ("3", "0", "0"),
+    "TransactionMessageRetryInterval": ("60", "10", "10"),
+    "UnlockConnectorOnEVSideDisconnect": ("true", "false", "false"),
+    "WebSocketPingInterval": ("60", "0", "0"),
+}
+READ_ONLY = {
+    "ConnectorPhaseRotationMaxLength": "3",
+    "GetConfigurationMaxKeys": "100",
+    "MeterValuesAlignedDataMaxLength": "39",
+    "MeterValuesSampledDataMaxLength": "39",
+    "NumberOfConnectors": "2",
+    "StopTransactionMaxMeterValues": "500",
+    "StopTxnAlignedDataMaxLength": "39",
+    "StopTxnSampledDataMaxLength": "39",
+    "SupportedFeatureProfiles": "Core",
+}
+
+
+def change(key: str, value: str, layout: StationLayout = LIT) -> object:
+    payload = {"key": key, "value": value}
+    assert DIALECT.check("ChangeConfiguration", payload, response=False, ours=False) is None
+    return DIALECT.request(Call("ChangeConfiguration", payload), World(layout=layout).context)
+
+
+def value_of(name: str, settings: Settings, layout: StationLayout = LIT) -> str:
+    key = keys.find(name, layout)
+    assert key is not None
+    return keys.reading(key, settings, layout)
+
+
+def test_the_table_holds_the_core_keys_and_no_other() -> None:
+    """36 of the reference less SupportedFeatureProfilesMaxLength, which errata 3.81 takes away."""
+    assert {key.name for key in keys.KEYS.values()} == set(WRITABLE) | set(READ_ONLY)
+    assert len(keys.KEYS) == 35
+    assert list(keys.KEYS) == [key.name.lower() for key in keys.KEYS.values()]
+
+
+@pytest.mark.requirement("16.CONF.1")
+@pytest.mark.parametrize("name", [*WRITABLE, *READ_ONLY])
+def test_a_key_reads_as_the_reference_has_it(name: str) -> None:
+    expected = READ_ONLY.get(name) or WRITABLE[name][0]
+
+    assert value_of(name.upper(), Settings()) == expected
+    assert len(value_of(name, Settings())) <= 500
+
+
+@pytest.mark.requirement("16.CONF.2", "16.CONF.3")
+@pytest.mark.parametrize("name", WRITABLE)
+def test_a_key_is_written_and_then_reads_as_written(name: str) -> None:
+    _, wire, canonical = WRITABLE[name]
+    key = keys.find(name, LIT)
+    assert key is not None and key.setting is not None
+
+    said = change(name.lower(), wire)
+
+    assert isinstance(said, SettingChangeRequested)
+    assert (said.setting, said.text) == (key.setting, canonical)
+    after = Settings().with_text(said.setting, said.text)
+    assert keys.new_value(key, value_of(name, after), LIT) == canonical
+
+
+@pytest.mark.requirement("16.CONF.2")
+@pytest.mark.parametrize("name", READ_ONLY)
+def test_a_read_only_key_is_rejected(name: str) -> None:
+    key = keys.find(name, LIT)
+
+    assert key is not None and keys.is_read_only(key, LIT)
+    assert change(name, READ_ONLY[name]) == REJECTED
+
+
+@pytest.mark.requirement("16.CONF.2")
+@pytest.mark.parametrize("name", ["", "Nonsense", "AuthorizationKey", "SecurityProfile",
+                                  "SupportedFeatureProfilesMaxLength", "LocalAuthListEnabled"])
+def test_an_unknown_key_is_not_supported(name: str) -> None:
+    assert change(name, "1") == NOT_SUPPORTED
+
+
+def bad_values() -> list[tuple[str, str]]:
+    bad: list[tuple[str, str]] = []
+    for name in WRITABLE:
+        setting = keys.KEYS[name.lower()].setting
+        assert setting is not None
+        row = TABLE[setting]
+        if row.kind is Kind.INTEGER:
+            assert row.limit is not None
+            bad += [(name, text) for text in (*BAD_INTEGERS, str(row.limit + 1))]
+            bad += [(name, str(row.minimum - 1))] if row.minimum else []
+        elif row.kind is Kind.FLAG:
+            bad += [(name, text) for text in BAD_FLAGS]
+        elif row.kind is Kind.MEASURANDS:
+            bad += [(name, text) for text in BAD_MEASURANDS]
+    rotations = ("1.XYZ", "1", "RST", "3.RST", "1.RST,1.RTS", "01.RST", "1.rst", "-1.RST",
+                 "1.RST,,2.RST", "²." + "RST")
+    return bad + [("ConnectorPhaseRotation", text) for text in rotations]
+
+
+@pytest.mark.requirement("16.CONF.2", "16.CONF.3", "16.MET.9")
+@pytest.mark.parametrize(("name", "text"), bad_values())
+def test_a_bad_value_is_rejected(name: str, text: str) -> None:
+    assert change(name, text) == REJECTED
+
+
+@pytest.mark.requirement("16.MET.9")
+def test_all_measurands_of_1_6_at_once_are_rejected_when_some_are_not_measured() -> None:
+    every = ",".join([*(one.name for one in OF.values()), "Current.Export", "RPM"])
+
+    assert change("MeterValuesSampledData", every) == REJECTED
+
+
+@pytest.mark.requirement("16.MET.6", "16.MET.9")
+@pytest.mark.parametrize(("wire", "canonical"), [
+    ("", ""), ("  ", ""),
+    ("Voltage.L1,Voltage.L2-N,Voltage.L3", "voltage@L1,voltage@L2,voltage@L3"),
+    ("power.active.import.l2", "power_import@L2"),
+    (",".join(one.name for one in OF.values()), ",".join(quantity.value for quantity in OF)),
+])
+def test_lists_of_measurands_are_read(wire: str, canonical: str) -> None:
+    assert list_from_wire(wire) == canonical
+    assert list_from_wire(list_to_wire(canonical)) == canonical
+
+
+def test_a_list_too_long_for_a_value_is_cut_after_a_whole_entry() -> None:
+    names = [f"{quantity.value}@{phase}" for quantity in OF for phase in ("L1", "L2", "L3")]
+
+    wire = list_to_wire(",".join(names))
+
+    assert len(wire) <= 500
+    assert ",".join(names).startswith(list_from_wire(wire))
+    with pytest.raises(SettingError):
+        list_from_wire("V" * 501)
+
+
+@pytest.mark.requirement("16.CONF.4")
+@pytest.mark.parametrize("name", ["BlinkRepeat", "LightIntensity"])
+def test_keys_of_lights_exist_only_where_lights_are(name: str) -> None:
+    assert keys.find(name, TWO_EVSES) is None
+    assert keys.find(name, LIT) is not None
+    assert change(name, "5", TWO_EVSES) == NOT_SUPPORTED
+
+
+@pytest.mark.requirement("16.TX.14")
+def test_a_fixed_cable_cannot_be_unlocked_on_unplug() -> None:
+    fixed = StationLayout((EvseLayout(1),))
+    key = keys.find("UnlockConnectorOnEVSideDisconnect", fixed)
+
+    assert key is not None and keys.is_read_only(key, fixed)
+    assert value_of(key.name, Settings(), fixed) == "false"
+    assert change(key.name, "true", fixed) == REJECTED
+
+
+def test_the_rotation_of_each_connector_is_told_and_of_the_mains_when_known() -> None:
+    settings = Settings().with_text("meter.phase_rotation", "0.RST,3.TRS")
+
+    assert value_of("ConnectorPhaseRotation", settings, TWINS) == (
+        "0.RST,1.Unknown,2.Unknown,3.TRS")
+    assert value_of("ConnectorPhaseRotationMaxLength", settings, TWINS) == "4"
+
+
+def test_each_setting_has_one_key_at_most_and_its_own_access() -> None:
+    named = [key for key in keys.KEYS.values() if key.setting is not None]
+
+    assert len({key.setting for key in named}) == len(named)
+    for key in named:
+        assert key.setting is not None and key.access is TABLE[key.setting].access
+    assert all(key.access is Access.READ_ONLY for key in keys.KEYS.values() if not key.setting)
