@@ -27,7 +27,8 @@ from cpctl.core.events import (
 )
 from cpctl.core.values import IdToken
 from cpctl.core.views import StationPicture
-from cpctl.runtime.power_gate import PilotKeeper, PowerGate
+from cpctl.runtime.pilot_keeper import PilotKeeper
+from cpctl.runtime.power_gate import PowerGate
 from hal.contracts import (
     CardReader,
     Contactor,
@@ -39,7 +40,7 @@ from hal.contracts import (
     PlugLock,
 )
 from hal.errors import DeviceGone, HalError
-from hal.values import CardUid, DeviceHealth, Health, PilotReading
+from hal.values import CardUid, DeviceHealth, Health, MeterReading, PilotReading
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,17 @@ class _Unit:
     orders: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
 
 
+@dataclass(frozen=True)
+class DeviceState:
+    """How one device does; `evse` None: it belongs to the station."""
+
+    kind: str
+    name: str
+    evse: int | None
+    health: DeviceHealth
+
+
+CardListener = Callable[[str, CardUid], None]
 Spawn = Callable[[Coroutine[Any, Any, Any], str], object]
 
 
@@ -180,6 +192,7 @@ class Devices:
                             for evse, one in fitted.indicators.items()}
         self._readers = {one.id: _Unit("reader", None, one.device.name, one.device)
                          for one in fitted.readers}
+        self._card_listeners: list[CardListener] = []
         self._steady_pilots = {evse: Steady(_leaves_c) for evse in self._pilots}
         self._steady_inputs = {key: Steady(_turns_bad) for key in self._inputs}
 
@@ -215,10 +228,27 @@ class Devices:
         except RuntimeError as error:  # closed between the look and the call
             log.debug("a late word of a device was dropped: %s", error)
 
-    def health(self) -> tuple[tuple[str, str, int | None, DeviceHealth], ...]:
-        """(kind, name, EVSE, health) of each device."""
-        return tuple((unit.kind, unit.name, unit.evse, DeviceHealth(unit.health, unit.detail))
+    def health(self) -> tuple[DeviceState, ...]:
+        """How each device does, for `cpctl hw list`."""
+        return tuple(DeviceState(unit.kind, unit.name, unit.evse,
+                                 DeviceHealth(unit.health, unit.detail))
                      for unit in self._units())
+
+    async def read_meter(self, evse: int) -> MeterReading:
+        """One reading for a technician. Raises HalError, TimeoutError."""
+        if evse not in self.fitted.meters:
+            raise DeviceGone(f"evse {evse}: no meter is fitted; see the configuration")
+        async with asyncio.timeout(READ_LIMIT_S):
+            return await self.fitted.meters[evse].read()
+
+    async def read_pilot(self, evse: int) -> PilotReading:
+        """One look at the pilot for a technician. Raises HalError, TimeoutError."""
+        return await self._keeper.read(evse)
+
+    def listen_cards(self, listener: CardListener) -> Callable[[], None]:
+        """Call `listener(reader, card)` with each card, whatever becomes of it. Returns its end."""
+        self._card_listeners.append(listener)
+        return lambda: self._card_listeners.remove(listener)
 
     # --- what others want --------------------------------------------------------------------
 
@@ -231,10 +261,10 @@ class Devices:
             if owner == evse:
                 one.nap.wake()
         if "register_not_read" in self._gate.objections(evse):
-            self.read_meter(evse)
+            self.wake_meter(evse)
 
-    def read_meter(self, evse: int) -> None:
-        """Read the meter of `evse` now."""
+    def wake_meter(self, evse: int) -> None:
+        """Have the meter of `evse` read now."""
         unit = self._meters.get(evse)
         if unit is not None:
             unit.nap.wake()
@@ -244,7 +274,7 @@ class Devices:
         for one in picture.evses:
             busy = one.session is not None
             if busy and not self._busy[one.evse]:
-                self.read_meter(one.evse)
+                self.wake_meter(one.evse)
             self._busy[one.evse] = busy
 
     def lock(self, evse: int) -> None:
@@ -378,7 +408,7 @@ class Devices:
     def _pilot_seen(self, evse: int, reading: PilotReading, *, sure: bool) -> None:
         plugged = reading.state is not None and reading.state.plugged
         if plugged and not self._plugged[evse]:
-            self.read_meter(evse)
+            self.wake_meter(evse)
         self._plugged[evse] = plugged
         told = PilotReading(reading.state, reading.cable_a, diode_ok=reading.diode_ok)
         if self._steady_pilots[evse].take(told, sure=sure):
@@ -426,7 +456,7 @@ class Devices:
             at_ns = self._mono_ns()
             reading = await meter.read()
             self._gate.register_read(evse, at_ns)
-            self._post(MeterRead(evse, reading))
+            self._post(MeterRead(evse, reading, at_ns))
         while True:
             await self._try(unit, once)
             often = unit.failures or self._busy[evse] or self._gate.is_watched(evse)
@@ -438,6 +468,8 @@ class Devices:
         self._find(unit)
         cards: AsyncIterator[CardUid] = one.device.cards()
         async for card in cards:
+            for listener in tuple(self._card_listeners):
+                listener(one.id, card)
             if card.random:
                 self._post(CardUnusable(one.id, one.evses))
             else:

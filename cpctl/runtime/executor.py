@@ -284,28 +284,35 @@ class Executor:
         return True
 
     async def _write_facts(self) -> None:
-        facts = tuple(self._held)
-        if not facts:
+        if not self._held:
             return
+        facts = tuple(self._held)
         try:
             await self._books.record(facts)
         except FactUnwritable:
-            await self._write_one_by_one(facts)
-        del self._held[:len(facts)]
-        for fact in facts:
-            if isinstance(fact, SessionOpened):
-                self._gate.books(fact.evse, session_open=True)
-            elif isinstance(fact, SessionClosed):
-                self._gate.books(fact.evse, session_open=False)
+            await self._write_one_by_one()
+        else:
+            self._written(facts)
         self._hands.facts_waiting()
 
-    async def _write_one_by_one(self, facts: Sequence[Fact]) -> None:
+    async def _write_one_by_one(self) -> None:
         """One fact cannot be kept at all: it must not hold up the others."""
-        for fact in facts:
+        while self._held:
+            fact = self._held[0]
             try:
                 await self._books.record((fact,))
             except FactUnwritable as error:
                 log.error("a fact is not recorded: %s", error)
+                del self._held[0]
+            else:
+                self._written((fact,))
+
+    def _written(self, facts: tuple[Fact, ...]) -> None:
+        """These, the oldest that were held, are durable now."""
+        del self._held[:len(facts)]
+        for fact in facts:
+            if isinstance(fact, SessionOpened | SessionClosed):
+                self._gate.books(fact.evse, session_open=isinstance(fact, SessionOpened))
 
     async def _write_keeps(self) -> None:
         for key, value in tuple(self._held_keeps.items()):

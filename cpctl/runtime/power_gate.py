@@ -1,19 +1,18 @@
-"""The only holder of contactors and pilots: opens at once, closes only with everybody's consent.
+"""The only holder of contactors: opens at once, closes only with everybody's consent.
 
 Decides nothing about sessions: `core.interlock.permits` says yes or no, the core orders. Devices
 tell readings straight to the gate (no queue, no disk); it opens first and posts afterwards.
 It never closes on its own. Releases are numbered per EVSE; an order to close names the release it
 knows of, so that one that waited cannot close what was opened meanwhile.
-Nothing here awaits but the pilot boards.
+Nothing here awaits. What is on offer to the car is put there by `pilot_keeper.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from cpctl.core.events import (
     ContactorReported,
@@ -26,9 +25,9 @@ from cpctl.core.events import (
 from cpctl.core.interlock import Inputs, Permit, permits
 from cpctl.core.now import NS_PER_S
 from cpctl.core.values import EvseLayout
-from hal.contracts import Contactor, ControlPilot
+from hal.contracts import Contactor
 from hal.errors import HalError
-from hal.values import NO_OFFER, Offer, OfferKind, PilotReading, PilotState
+from hal.values import PilotReading, PilotState
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +37,6 @@ SETTLE_S = 0.5  # an auxiliary contact follows its coil within this time
 LOOK_S = 0.05  # how often it is looked at until then
 WELD_LOOK_S = 1.0  # and once it is known to be welded
 PATIENCE_NS = 1 * NS_PER_S  # an order waits so long for readings that are only too old
-OFFER_LIMIT_S = 3.0  # a pilot board that has not confirmed by then does not answer
-OFFER_AGAIN_S = 1.0
 
 
 class Timer(Protocol):
@@ -145,6 +142,8 @@ class PowerGate:
         else:
             path.order_until_ns = self._mono_ns() + PATIENCE_NS
             self._attempt(path)
+            if path.order_until_ns is not None:
+                self._look_after(path)
 
     def bar(self, evse: int, reasons: tuple[str, ...]) -> None:
         """The core's standing word: while `reasons` is not empty nothing closes there."""
@@ -163,9 +162,7 @@ class PowerGate:
         path = self._paths[evse]
         path.current_on_offer = on
         if on:
-            self._refresh(evse)
-            self._ask_loop(self._loop_answered)
-            self._keep_ticking()
+            self._look_after(path)
 
     # --- readings ----------------------------------------------------------------------------
 
@@ -238,11 +235,7 @@ class PowerGate:
         reasons = self._objections(path)
         if not reasons:
             self._close(path)
-        elif all(map(_passes, reasons)) and self._mono_ns() < path.order_until_ns:
-            self._refresh(path.layout.id)
-            self._ask_loop(self._loop_answered)
-            self._keep_ticking()
-        else:
+        elif self._mono_ns() >= path.order_until_ns or not all(map(_passes, reasons)):
             self._refuse(path, reasons)
 
     def _close(self, path: _Path) -> None:
@@ -379,6 +372,12 @@ class PowerGate:
 
     # --- the tick ----------------------------------------------------------------------------
 
+    def _look_after(self, path: _Path) -> None:
+        """Have everything read again now, and from now on with each tick."""
+        self._keep_ticking()
+        self._refresh(path.layout.id)
+        self._ask_loop(self._loop_answered)
+
     def _keep_ticking(self) -> None:
         if self._tick is None:
             self._tick = self._later(TICK_S, self._on_tick)
@@ -407,68 +406,6 @@ class PowerGate:
 
     def _loop_answered(self) -> None:
         self._answered_ns = self._mono_ns()
-
-
-class PilotKeeper:
-    """Puts offers on the pilots; the newest wish wins, and is tried again until it is confirmed.
-
-    Raising waits for nobody here: the executor has seen to the books before it asks.
-    """
-
-    def __init__(self, pilots: Mapping[int, ControlPilot], gate: PowerGate, *,
-                 spawn: Callable[[Coroutine[Any, Any, Any], str], object],
-                 lost: Callable[[int, str], None], mono_ns: Callable[[], int]):
-        self._pilots = pilots
-        self._gate = gate
-        self._spawn = spawn
-        self._lost = lost
-        self._mono_ns = mono_ns
-        self._wanted: dict[int, Offer] = {}
-        self._put: dict[int, Offer | None] = {}
-        self._busy: set[int] = set()
-
-    def offer(self, evse: int, offer: Offer) -> None:
-        """Put `offer` on the pilot of `evse`, as soon as its board takes it."""
-        self._gate.current_offered(evse, on=offer.kind is OfferKind.CURRENT)
-        if evse not in self._pilots:
-            return
-        self._wanted[evse] = offer
-        self._go_on(evse)
-
-    def reopened(self, evse: int) -> None:
-        """The board came back and may have forgotten: tell it again."""
-        self._put[evse] = None
-        self._wanted.setdefault(evse, NO_OFFER)
-        self._go_on(evse)
-
-    async def read(self, evse: int) -> PilotReading:
-        """Read the pilot and tell the gate at once. Raises HalError, TimeoutError."""
-        at_ns = self._mono_ns()
-        async with asyncio.timeout(OFFER_LIMIT_S):
-            reading = await self._pilots[evse].read()
-        self._gate.pilot_read(evse, reading, at_ns)
-        return reading
-
-    def _go_on(self, evse: int) -> None:
-        if evse not in self._busy:
-            self._busy.add(evse)
-            self._spawn(self._bring(evse), f"offer {evse}")
-
-    async def _bring(self, evse: int) -> None:
-        try:
-            while self._put.get(evse) != self._wanted[evse]:
-                await self._put_once(evse, self._wanted[evse])
-        finally:
-            self._busy.discard(evse)
-
-    async def _put_once(self, evse: int, offer: Offer) -> None:
-        try:
-            async with asyncio.timeout(OFFER_LIMIT_S):
-                await self._pilots[evse].offer(offer)
-        except (HalError, TimeoutError) as error:
-            self._put[evse] = None
-            self._lost(evse, str(error) or "the board did not confirm an offer")
-            await asyncio.sleep(OFFER_AGAIN_S)
-        else:
-            self._put[evse] = offer
-            log.debug("evse=%s offer %s", evse, offer)
+        for path in self._paths.values():
+            if path.order_until_ns is not None:
+                self._attempt(path)

@@ -1,0 +1,641 @@
+"""The composition: builds the parts, starts them in order, ends them in order. Decides nothing.
+
+Order at start: coils off first, then the books, then what a previous life left open (`Booted`),
+then devices, central system and local API; a central system that cannot be reached delays nothing.
+Order at the end: offers withdrawn, power off, transactions ended, books written, the central system
+told. A task that dies of a bug ends the daemon too: power off at once, then the books.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cpctl import config as configuration
+from cpctl.app_parts import Hardware, build_hardware
+from cpctl.config import Config, ConfigError
+from cpctl.core.effects import Effect, Query
+from cpctl.core.events import (
+    Booted,
+    ClockStepped,
+    ContactorReported,
+    Event,
+    FaultReported,
+    LinkChanged,
+    ShutdownRequested,
+)
+from cpctl.core.faults import FaultCode
+from cpctl.core.now import Now
+from cpctl.core.settings import TABLE, SettingError, Settings, to_text
+from cpctl.core.values import (
+    AfterPowerLoss,
+    BootCause,
+    Origin,
+    Registration,
+    Reply,
+    RequestId,
+    ResetKind,
+)
+from cpctl.core.views import PowerState, StationPicture
+from cpctl.dialects.base import ClockOffered, Dialect, RegistrationAnswered, RenderContext
+from cpctl.runtime.authorizer import Authorizer
+from cpctl.runtime.clock import Clock, StepWatch, SystemTime, TimeSource
+from cpctl.runtime.devices import Devices
+from cpctl.runtime.executor import Executor, Hands
+from cpctl.runtime.loop import Loop
+from cpctl.runtime.pilot_keeper import PilotKeeper
+from cpctl.runtime.power_gate import PowerGate
+from cpctl.runtime.requests import LocalRequests
+from cpctl.runtime.supervisor import Notifier, Supervisor, feed_watchdog
+from cpctl.store.authbook import AuthBook
+from cpctl.store.db import ThreadWriter, Writer
+from cpctl.store.errors import StoreError
+from cpctl.store.journal import Journal
+from cpctl.store.settings_store import StationStore
+from hal.deadman import DeadMan
+from hal.errors import HalError
+
+if TYPE_CHECKING:
+    from cpctl.link.connection import Connector
+    from cpctl.link.link import Link
+    from cpctl.link.route import Route
+    from hal.sim.board import Board
+
+log = logging.getLogger(__name__)
+
+RELEASE_LIMIT_S = 3.0  # SIGTERM: after this power is off, whatever the cars do
+ENDING_LIMIT_S = 2.0  # then for the transactions to end and the books to be written
+TELL_LIMIT_S = 5.0  # and for the central system to be told
+FLOOR_S = 3600.0  # how often the time is kept for a start without a clock
+
+# Keys of what is kept beside the settings; those of the core are its own.
+KEPT_BOOT = "runtime.boot_id"
+KEPT_ENDING = "runtime.ending"
+KEPT_EVER_ACCEPTED = "link.ever_accepted"
+
+
+class Ending(Enum):
+    """Why `run` came to its end; `carry_out` does what follows."""
+
+    STOP = "stop"
+    EXIT = "exit"  # a reset: whoever supervises us starts us again
+    EXEC = "exec"  # a reset: start over in place
+    REBOOT = "reboot"  # a reset of the machine
+    DIED = "died"  # a task died of a bug
+
+
+@dataclass(frozen=True)
+class Seams:
+    """Where tests and demonstrations put their own parts in. None: the real one."""
+
+    time: TimeSource | None = None
+    connector: Connector | None = None
+    writer: Callable[[], Writer] = ThreadWriter
+    rng: random.Random | None = None
+    deadman: DeadMan | None = None
+    board: Board | None = None
+    notifier: Notifier | None = None
+    api: bool = True
+    signals: bool = True
+
+
+class App:
+    """One daemon, from start to end. What `run` opens is there once `ready` was called."""
+
+    loop: Loop
+    link: Link
+    journal: Journal
+    station_store: StationStore
+    authbook: AuthBook
+    executor: Executor
+    authorizer: Authorizer
+    requests: LocalRequests
+
+    def __init__(self, config: Config, seams: Seams, hardware: Hardware):
+        from cpctl.link.tap import FrameTap
+
+        self.config = config
+        self.layout = config.layout()
+        self.identity = config.identity()
+        self.seams = seams
+        self.hardware = hardware
+        self.board = hardware.board
+        self.clock = Clock(seams.time or SystemTime())
+        self.tap = FrameTap()
+        self.notifier = seams.notifier or Notifier()
+        self.supervisor = Supervisor(self._last_breath)
+        self.gate = PowerGate(
+            hardware.fitted.contactors, self.layout.evses, mono_ns=self.clock.mono_ns,
+            later=lambda delay_s, call: asyncio.get_running_loop().call_later(delay_s, call),
+            post=self.post, ask_loop=self._ask_loop,
+            refresh=self._refresh)
+        self.keeper = PilotKeeper(
+            hardware.fitted.pilots, self.gate, spawn=self.supervisor.start,
+            lost=self._offer_failed,
+            mono_ns=self.clock.mono_ns)
+        self.devices = Devices(hardware.fitted, self.gate, self.keeper, post=self.post,
+                               mono_ns=self.clock.mono_ns)
+        self.requests = LocalRequests(self.post)
+        self.dialects: tuple[Dialect, ...] = _dialects(config.csms.versions)
+        self._early: list[Event] | None = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ending: Ending | None = None
+        self._stop_wanted = asyncio.Event()
+        self._next_request = 1
+
+    @classmethod
+    def build(cls, config: Config, seams: Seams | None = None) -> App:
+        """Put the parts together; touches no hardware and no file. Raises BadConfig."""
+        seams = seams or Seams()
+        time = seams.time or SystemTime()
+        seams = replace(seams, time=time)
+        hardware = build_hardware(config, time.mono_ns, deadman=seams.deadman, board=seams.board)
+        return cls(config, seams, hardware)
+
+    # --- life --------------------------------------------------------------------------------
+
+    async def run(self, ready: Callable[[], None] | None = None) -> Ending:
+        """The whole life. Raises HalError when the power outputs cannot be had, StoreError when
+        the books cannot be opened, SocketTaken when another daemon runs."""
+        self.hardware.deadman.start()
+        self.hardware.deadman.listener = self._lapsed
+        try:
+            await self._make_safe()
+            await self._open_books()
+            await self._live(ready)
+        except ExceptionGroup:
+            self._ending = Ending.DIED  # told in the log when it happened
+        finally:
+            await self._leave()
+        return self._ending or Ending.STOP
+
+    def stop(self, ending: Ending = Ending.STOP) -> None:
+        """End in good order (SIGTERM)."""
+        if self._ending is None:
+            self._ending = ending
+            log.info("ending: %s", ending.value)
+        self._stop_wanted.set()
+
+    async def _make_safe(self) -> None:
+        """Coils off, before anything else is looked at."""
+        for contactor in self.hardware.fitted.contactors.values():
+            await contactor.prepare()
+        self.gate.make_safe()
+
+    async def _open_books(self) -> None:
+        folder = self.config.store.path
+        folder.mkdir(parents=True, exist_ok=True)
+        self._writer = self.seams.writer()
+        self.station_store = await StationStore.open(folder / "station.db", self._writer)
+        kept = dict(self.station_store.kept)
+        settings = self._settings()
+        self.journal = await Journal.open(
+            folder / "journal.db", self._writer, self.clock.now,
+            max_bytes=self.config.store.max_mb * 2**20,
+            retention_days=self.config.store.retention_days,
+            sample_sync_s=settings.integer("store.sample_sync_s"))
+        self.clock.raise_floor(self.journal.floor)
+        self.authbook = await AuthBook.open(self.station_store)
+        self._build_core(settings)
+        await self._begin(kept)
+
+    def _settings(self) -> Settings:
+        """Defaults, then the file's initial values, then what the store remembers."""
+        settings = Settings()
+        for source in (self.config.initial_settings(), self.station_store.settings_texts):
+            for name, text in source.items():
+                try:
+                    settings = settings.with_text(name, text)
+                except (SettingError, KeyError) as error:
+                    log.warning("setting passed over: %s", error)
+        return settings
+
+    def _build_core(self, settings: Settings) -> None:
+        self.loop = Loop(self.layout, settings, self.clock.now, submit=self._submit)
+        self.authorizer = Authorizer(
+            self.authbook, ask=self._ask_csms, online=self._is_online,
+            settings=lambda: self.loop.settings, now=self.clock.now, post=self.post,
+            spawn=self.supervisor.start)
+        self.link = self._build_link()
+        self.executor = Executor(
+            gate=self.gate, books=self.journal, shelf=self.station_store, tokens=self.authbook,
+            hands=self._hands(), post=self.post)
+        self.loop.listen(self.link.picture)
+        self.loop.listen(self.devices.watch)
+
+    def _ask_loop(self, answered: Callable[[], None]) -> None:
+        self.loop.ask(answered)
+
+    def _refresh(self, evse: int) -> None:
+        self.devices.refresh(evse)
+
+    def _offer_failed(self, evse: int, detail: str) -> None:
+        self.devices.offer_failed(evse, detail)
+
+    async def _ask_csms(self, query: Query) -> tuple[Event, ...]:
+        return await self.link.ask(query)
+
+    def _submit(self, effects: tuple[Effect, ...]) -> None:
+        self.executor.submit(effects)
+
+    def _hands(self) -> Hands:
+        return Hands(
+            offer=self.keeper.offer, lock=self.devices.lock, unlock=self.devices.unlock,
+            show=self.devices.show, authorize=self.authorizer.authorize, answer=self._answer,
+            notify=self.link.notify, facts_waiting=self.link.facts_waiting,
+            restart=self._restart, setting_lost=self._setting_lost)
+
+    def _build_link(self) -> Link:
+        from cpctl.link.link import Link
+
+        connector = self.seams.connector
+        if connector is None:
+            from cpctl.link.connection import WebsocketConnector
+
+            connector = WebsocketConnector()
+        return Link(
+            dialects=self.dialects, journal=self.journal, context=self._context, post=self.post,
+            now=self.clock.now, settings=lambda: self.loop.settings, connector=connector,
+            route=_route(self.config), tap=self.tap, rng=self.seams.rng or random.Random())
+
+    async def _begin(self, kept: dict[str, str]) -> None:
+        """Tell the core how we come to be here, then whatever happened meanwhile."""
+        now = self.clock.now()
+        open_sessions = self.journal.open_sessions()
+        for one in open_sessions:
+            self.gate.books(one.evse, session_open=True)
+        cause = _boot_cause(kept, now.boot)
+        log.info("start: %s, %d session(s) left open", cause.value, len(open_sessions))
+        early, self._early = self._early or [], None
+        self.loop.post(Booted(
+            cause, next_session=self.journal.next_session, open_sessions=open_sessions,
+            latched=self.journal.latched(), kept=kept,
+            journal_good=not self.journal.report.damaged))
+        for event in early:
+            self.loop.post(event)
+        await self.station_store.keep(KEPT_BOOT, now.boot)
+        await self.station_store.keep(KEPT_ENDING, None)
+
+    async def _live(self, ready: Callable[[], None] | None) -> None:
+        async with asyncio.TaskGroup() as group:
+            self.supervisor.enter(group)
+            self._start_tasks()
+            server = await self._serve_api()
+            self.notifier.say("READY=1", "STATUS=running")
+            if ready is not None:
+                ready()
+            try:
+                await self._stop_wanted.wait()
+                await self._wind_down()
+            finally:
+                if server is not None:
+                    await server.close()
+                self.gate.release_all("end")
+                for task in self._tasks:
+                    task.cancel()
+
+    def _start_tasks(self) -> None:
+        self.clock.stepped = lambda step_s: self.post(ClockStepped(step_s))
+        self.clock.trusted = self._time_is_trusted
+        if self.clock.now().quality.trusted:
+            self.clock.trusted()
+        if self.board is not None:
+            self.board.listen_faults(self._fault_told)
+        self._start(self.loop.run(), "loop")
+        self._start(self.executor.run(), "executor")
+        self.devices.start(self._start)
+        self._start(self.link.run(), "link")
+        self._start(self._keep_time(), "time floor")
+        period_s = self.notifier.watchdog_s()
+        if period_s is not None:
+            self._start(feed_watchdog(self.notifier, period_s, self.loop.ask), "watchdog")
+        if self.seams.signals:
+            self._catch_signals()
+
+    def _time_is_trusted(self) -> None:
+        self._start(self._booked("trusted time", self.journal.synchronised(self.clock.now())),
+                    "trusted time")
+
+    async def _booked(self, what: str, writing: Coroutine[Any, Any, None]) -> None:
+        """Something worth keeping that nothing hangs on: a failure is told and no more."""
+        try:
+            await writing
+        except StoreError as error:
+            log.warning("%s not kept: %s", what, error)
+
+    def _start(self, coro: Any, name: str) -> asyncio.Task[None]:
+        task = self.supervisor.start(coro, name)
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
+        return task
+
+    async def _serve_api(self) -> Any:
+        if not self.seams.api:
+            return None
+        from cpctl.api.methods import Methods
+        from cpctl.api.server import Server
+
+        server = Server(Path(self.config.socket), Methods(self))
+        await server.start()
+        return server
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        if isinstance(self.seams.time, SystemTime):
+            self._watch = StepWatch(self.clock.system_clock_set)
+            if self._watch.fd >= 0:
+                loop.add_reader(self._watch.fd, self._watch.ready)
+
+    # --- the end -----------------------------------------------------------------------------
+
+    async def _wind_down(self) -> None:
+        """Offers withdrawn, power off, transactions ended, books written, central system told."""
+        self.notifier.say("STOPPING=1")
+        self.post(ShutdownRequested())
+        await self._until(self._is_dark, RELEASE_LIMIT_S)
+        self.gate.release_all("shutdown")
+        await self._until(self._is_settled, ENDING_LIMIT_S)
+        await self._bounded(self.executor.drained(), ENDING_LIMIT_S)
+        await self.executor.write_held()
+        await self.link.drain(TELL_LIMIT_S)
+
+    def _is_dark(self) -> bool:
+        return all(not self.gate.is_on(one.evse) and one.power is PowerState.OFF
+                   for one in self.loop.picture.evses)
+
+    def _is_settled(self) -> bool:
+        resume = self.layout.after_power_loss is AfterPowerLoss.RESUME
+        return self._is_dark() and (
+            resume or not any(one.transaction for one in self.loop.picture.evses))
+
+    async def _until(self, holds: Callable[[], bool], limit_s: float) -> None:
+        """Wait until `holds` after some picture, at most `limit_s`."""
+        changed = asyncio.Event()
+        end = self.loop.listen(lambda picture: changed.set())
+        self.loop.ask(changed.set)
+        try:
+            async with asyncio.timeout(limit_s):
+                while True:
+                    await changed.wait()
+                    changed.clear()
+                    if holds():
+                        return
+        except TimeoutError:
+            log.warning("ending goes on after %.0f s although not all is at rest", limit_s)
+        finally:
+            end()
+
+    async def _bounded(self, coro: Any, limit_s: float) -> None:
+        try:
+            async with asyncio.timeout(limit_s):
+                await coro
+        except TimeoutError:
+            log.warning("the executor still waits for the books")
+
+    async def _leave(self) -> None:
+        """Power off whatever happened before, then close what is open."""
+        self.gate.release_all("end")
+        self.hardware.deadman.stop()
+        await self.devices.close()
+        for contactor in self.hardware.fitted.contactors.values():
+            try:
+                await contactor.finish()
+            except HalError as error:
+                log.error("%s", error)
+        for bus in self.hardware.buses.values():
+            bus.close()
+        await self._close_books()
+        self.notifier.close()
+
+    async def _close_books(self) -> None:
+        try:
+            if hasattr(self, "executor"):
+                await self.executor.write_held()
+            if hasattr(self, "station_store"):
+                await self._keep_last_words()
+                await self.station_store.close()
+            if hasattr(self, "journal"):
+                await self.journal.close()
+        except StoreError as error:
+            log.error("the books could not be closed: %s", error)
+        finally:
+            if hasattr(self, "_writer"):
+                await self._writer.close()
+
+    async def _keep_last_words(self) -> None:
+        if self._ending is not None and self._ending is not Ending.DIED:
+            await self.station_store.keep(KEPT_ENDING, self._ending.value)
+        await self.journal.save_floor()
+
+    def _last_breath(self, name: str) -> None:
+        """A task died of a bug: power off before anything else is touched."""
+        self.gate.release_all(f"{name}_died")
+
+    def _lapsed(self, contactor: Any, error: Exception | None) -> None:
+        """The dead-man opened a contactor; called in its thread."""
+        self.devices.post_threadsafe(self.gate.lapsed, contactor)
+
+    # --- events ------------------------------------------------------------------------------
+
+    def post(self, event: Event) -> None:
+        """The one way in for events: some are ours, the rest is the core's."""
+        if isinstance(event, RegistrationAnswered):
+            self._registered(event)
+        elif isinstance(event, ClockOffered):
+            self.clock.offer(event.utc_text, event.round_trip_s)
+        elif self._early is not None:
+            self._early.append(event)
+        else:
+            self._notice(event)
+            self.loop.post(event)
+
+    def _notice(self, event: Event) -> None:
+        if isinstance(event, ContactorReported) and not event.closed:
+            self.devices.wake_meter(event.evse)
+        elif isinstance(event, LinkChanged):
+            self.notifier.say(f"STATUS={'online' if event.online else 'offline'}, "
+                              f"{event.registration.value}")
+
+    def _registered(self, event: RegistrationAnswered) -> None:
+        self.clock.offer(event.utc_text, event.round_trip_s)
+        if event.registration is not Registration.ACCEPTED:
+            return
+        if KEPT_EVER_ACCEPTED not in self.station_store.kept:
+            self._start(self._booked("first registration", self.station_store.keep(
+                KEPT_EVER_ACCEPTED, "true")), "ever accepted")
+        if event.interval_s > 0:
+            text = str(min(event.interval_s, TABLE["link.heartbeat_s"].limit or event.interval_s))
+            if int(text) != self.loop.settings.integer("link.heartbeat_s"):
+                self.loop.settings = self.loop.settings.with_text("link.heartbeat_s", text)
+                self._start(self._booked("heartbeat interval", self.station_store.save_setting(
+                    "link.heartbeat_s", text)), "heartbeat interval")
+
+    def _setting_lost(self, setting: str) -> None:
+        """A setting could not be saved: what the store knows holds again."""
+        initial = self.config.initial_settings().get(setting, to_text(TABLE[setting].default))
+        text = self.station_store.settings_texts.get(setting, initial)
+        self.loop.settings = self.loop.settings.with_text(setting, text)
+
+    def _fault_told(self, evse: int | None, code: str, present: bool, vendor_code: str) -> None:
+        self.post(FaultReported(evse, FaultCode[code], present, vendor_code))
+
+    def _answer(self, request: RequestId, reply: Reply) -> None:
+        if request.origin is Origin.LOCAL:
+            self.requests.answer(request, reply)
+        else:
+            self.link.answer(request, reply)
+
+    def _restart(self, kind: ResetKind) -> None:
+        log.info("reset: %s", kind.value)
+        self.stop(Ending(self.config.station.on_reset))
+
+    async def _keep_time(self) -> None:
+        """Keep the time for a start without a clock, once an hour."""
+        while True:
+            await asyncio.sleep(FLOOR_S)
+            await self._booked("the time", self.journal.save_floor())
+
+    def reload(self) -> None:
+        """SIGHUP: read the configuration again, apply what is safe, name what waits."""
+        self.notifier.say("RELOADING=1")
+        try:
+            fresh = configuration.load([Path(name) for name in self.config.files])
+        except ConfigError as error:
+            log.error("configuration not reloaded: %s", error)
+        else:
+            self._apply(fresh)
+        self.notifier.say("READY=1")
+
+    def _apply(self, fresh: Config) -> None:
+        change = configuration.difference(self.config, fresh)
+        for name, text in change.now.items():
+            self.loop.settings = self.loop.settings.with_text(name, text)
+            log.info("configuration: %s = %s applies now", name, text)
+        for name in change.initial:
+            self._apply_initial(name, fresh)
+        for sentence in change.waits:
+            log.warning("configuration: %s", sentence)
+        self.config = replace(self.config, initial=fresh.initial)
+
+    def _apply_initial(self, name: str, fresh: Config) -> None:
+        if name in self.station_store.settings_texts:
+            log.info("configuration: %s is only an initial value; the stored one stays", name)
+        elif TABLE[name].restart:
+            log.warning("configuration: %s waits for a restart", name)
+        else:
+            text = fresh.initial.get(name, to_text(TABLE[name].default))
+            self.loop.settings = self.loop.settings.with_text(name, text)
+            log.info("configuration: %s applies now", name)
+
+    # --- what others look at -----------------------------------------------------------------
+
+    @property
+    def version(self) -> str:
+        from importlib.metadata import version
+
+        return version("cpctl")
+
+    @property
+    def device_errors(self) -> tuple[type[Exception], ...]:
+        return (HalError, StoreError, TimeoutError)
+
+    @property
+    def keys(self) -> Any:
+        from cpctl.dialects.v16 import keys
+
+        return keys
+
+    def now(self) -> Now:
+        return self.clock.now()
+
+    def statuses(self, picture: StationPicture) -> Any:
+        """Status of station and connectors in the words of 1.6."""
+        dialect = self.dialects[-1]
+        return dialect.statuses(picture, self._context(dialect))
+
+    def claims(self, evse: int) -> tuple[tuple[str, float], ...]:
+        """Each claim on the current of an EVSE: owner and A per phase."""
+        from cpctl.core.around import around
+        from cpctl.core.limits import claims_on_current
+
+        station = self.loop.station
+        rest = around(station, self.clock.now(), self.loop.settings)
+        return next(claims_on_current(one, rest[evse]) for one in station.evses if one.id == evse)
+
+    def _is_online(self) -> bool:
+        picture = self.loop.picture
+        return picture.online and picture.registration is Registration.ACCEPTED
+
+    def _new_request(self) -> RequestId:
+        number, self._next_request = self._next_request, self._next_request + 1
+        return RequestId(Origin.CSMS, number)
+
+    def _context(self, dialect: Dialect) -> RenderContext:
+        journal, name = self.journal, dialect.name
+        return RenderContext(
+            now=self.clock.now(), settings=self.loop.settings, layout=self.layout,
+            identity=self.identity, picture=self.loop.picture,
+            registration=self.loop.picture.registration,
+            alias=lambda session: journal.alias(session, name),
+            session_of=lambda csms_id: journal.session_of(name, csms_id),
+            session_facts=journal.facts_of, told_at=journal.told_at,
+            new_request=self._new_request, book=journal.book)
+
+
+def _dialects(versions: tuple[str, ...]) -> tuple[Dialect, ...]:
+    """A translator for each version, in the order of the configuration."""
+    from cpctl.dialects.v16.dialect import Dialect16
+
+    known: dict[str, Callable[[], Dialect]] = {"1.6": Dialect16}
+    return tuple(known[version]() for version in versions)
+
+
+def _route(config: Config) -> Route:
+    from cpctl.link.route import Route, Tls
+
+    csms = config.csms
+    return Route(
+        csms.url, config.station.identity, csms.security_profile,
+        None if csms.password is None else csms.password.encode(),
+        Tls(_text(csms.ca_file), _text(csms.client_cert_file), _text(csms.client_key_file),
+            csms.check_hostname))
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _boot_cause(kept: dict[str, str], boot: str) -> BootCause:
+    if KEPT_BOOT not in kept:
+        return BootCause.FIRST
+    if kept.get(KEPT_ENDING):
+        return BootCause.PLANNED
+    return BootCause.CRASH if kept[KEPT_BOOT] == boot else BootCause.POWER_LOSS
+
+
+def carry_out(ending: Ending, argv: list[str]) -> int:
+    """What follows the end: the exit code, or a new start that does not return.
+
+    `argv` is the command that started us, for Ending.EXEC.
+    """
+    if ending is Ending.EXEC:
+        log.info("starting over in place")
+        logging.shutdown()
+        os.execv(argv[0], argv)
+    if ending is Ending.REBOOT:
+        import subprocess
+
+        return subprocess.call(["systemctl", "reboot"])
+    return 1 if ending is Ending.DIED else 0
+

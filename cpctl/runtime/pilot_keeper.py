@@ -1,0 +1,84 @@
+"""The only one who puts offers on the pilots, and reads them for everybody.
+
+The newest wish wins and is tried again until the board confirmed it. Whether something may be
+offered is the core's business; raising an offer has waited for the books in the executor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from cpctl.runtime.power_gate import PowerGate
+from hal.contracts import ControlPilot
+from hal.errors import HalError
+from hal.values import NO_OFFER, Offer, OfferKind, PilotReading
+
+log = logging.getLogger(__name__)
+
+ANSWER_LIMIT_S = 3.0  # a pilot board that has not answered by then does not
+AGAIN_S = 1.0
+
+
+class PilotKeeper:
+    """Offers of all EVSEs. `lost(evse, detail)` is told when a board does not take one."""
+
+    def __init__(self, pilots: Mapping[int, ControlPilot], gate: PowerGate, *,
+                 spawn: Callable[[Coroutine[Any, Any, Any], str], object],
+                 lost: Callable[[int, str], None], mono_ns: Callable[[], int]):
+        self._pilots = pilots
+        self._gate = gate
+        self._spawn = spawn
+        self._lost = lost
+        self._mono_ns = mono_ns
+        self._wanted: dict[int, Offer] = {}
+        self._put: dict[int, Offer | None] = {}
+        self._busy: set[int] = set()
+
+    def offer(self, evse: int, offer: Offer) -> None:
+        """Put `offer` on the pilot of `evse`, as soon as its board takes it."""
+        self._gate.current_offered(evse, on=offer.kind is OfferKind.CURRENT)
+        if evse not in self._pilots:
+            return
+        self._wanted[evse] = offer
+        self._go_on(evse)
+
+    def reopened(self, evse: int) -> None:
+        """The board came back and may have forgotten: tell it again."""
+        self._put[evse] = None
+        self._wanted.setdefault(evse, NO_OFFER)
+        self._go_on(evse)
+
+    async def read(self, evse: int) -> PilotReading:
+        """Read the pilot and tell the gate at once. Raises HalError, TimeoutError."""
+        at_ns = self._mono_ns()
+        async with asyncio.timeout(ANSWER_LIMIT_S):
+            reading = await self._pilots[evse].read()
+        self._gate.pilot_read(evse, reading, at_ns)
+        return reading
+
+    def _go_on(self, evse: int) -> None:
+        if evse not in self._busy:
+            self._busy.add(evse)
+            self._spawn(self._bring(evse), f"offer {evse}")
+
+    async def _bring(self, evse: int) -> None:
+        try:
+            while self._put.get(evse) != self._wanted[evse]:
+                await self._put_once(evse, self._wanted[evse])
+        finally:
+            self._busy.discard(evse)
+
+    async def _put_once(self, evse: int, offer: Offer) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                await self._pilots[evse].offer(offer)
+        except (HalError, TimeoutError) as error:
+            self._put[evse] = None
+            self._lost(evse, str(error) or "the board did not confirm an offer")
+            await asyncio.sleep(AGAIN_S)
+        else:
+            self._put[evse] = offer
+            log.debug("evse=%s offer %s", evse, offer)
