@@ -120,6 +120,7 @@ class _Job:
     until: float | None  # monotonic; not sent any more after that; None: must be done
     done: Callable[[Answer | HalError], None]
     tried: int = 0
+    sent_at: float = 0.0
     given_up: bool = False
     answered: bool = False
 
@@ -398,7 +399,7 @@ class SerialBus:
         if job.request is None:
             return ()
         job.tried += 1
-        began = self._clock.monotonic()
+        began = job.sent_at = self._clock.monotonic()
         try:
             answer = exchange.ask(job.request)
         finally:
@@ -408,7 +409,7 @@ class SerialBus:
         if self._silence.still_owed(job.request, began):
             # What came may be the late answer to an earlier try: that of this one is owed then.
             self._silence.begin(now, self.settings.timeout_s)
-            self._silence.note_owed(job.request, now + self.settings.lateness_s)
+            self._note_owed(job)
         return answer
 
     def _failed(self, job: _Job, error: HalError) -> None:
@@ -419,13 +420,18 @@ class SerialBus:
             job.answer(error)
             return
         self._silence.begin(now, self.settings.timeout_s)
-        if job.request is not None and not isinstance(error, ExceptionAnswer):
-            self._silence.note_owed(job.request, now + self.settings.lateness_s)
+        if not isinstance(error, ExceptionAnswer):
+            self._note_owed(job)
         if job.tried < job.tries and not isinstance(error, ExceptionAnswer):
             self._count(job.request.address if job.request else 0, _retried)
             self._put_back(job, behind=not job.urgent)  # the others first: nobody starves
             return
         job.answer(_with_tries(self.name, error, job.tried))
+
+    def _note_owed(self, job: _Job) -> None:
+        if job.request is not None:
+            given_up_at = job.sent_at + self.settings.timeout_s
+            self._silence.note_owed(job.request, given_up_at + self.settings.lateness_s)
 
     def _put_back(self, job: _Job, *, behind: bool = False) -> None:
         lane = self._urgent if job.urgent else self._normal

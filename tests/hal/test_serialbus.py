@@ -61,6 +61,14 @@ def read(bus, start=0, count=2, **more):
     return aio.run(bus.ask(Request(3, 4, start, count), **more))
 
 
+async def queued_at_once(bus, *questions):
+    """Start all of them before the worker gets to see any."""
+    tasks = [asyncio.create_task(question) for question in questions]
+    with bus._wake:
+        await asyncio.sleep(0)
+    return tasks
+
+
 def test_registers_are_read(bus):
     assert read(bus, start=10, count=3) == (1010, 1011, 1012)
 
@@ -182,7 +190,7 @@ def test_a_slow_answer_is_never_taken_for_that_of_the_next_request(bus, line, la
     assert read(bus, start=50, tries=1) == (1050, 1051)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(40))
 def test_no_order_of_slow_and_spoiled_answers_mixes_up_two_requests(seed):
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -224,13 +232,8 @@ def test_a_coil_goes_before_what_waits_and_does_not_wait_out_the_quiet_time(bus,
         with pytest.raises(DeviceTimeout):
             await bus.ask(Request(3, 4, 0, 2), tries=1)
         failed_at = line.now
-        waiting = [asyncio.create_task(bus.read_registers(3, i, 2)) for i in range(3)]
-        coil = asyncio.create_task(bus.write_coil(3, 0, on=False))
-        # All four are in the queue before the worker gets to see any of them.
-        with bus._wake:
-            await asyncio.sleep(0)
-        await coil
-        await asyncio.gather(*waiting)
+        reads = [bus.read_registers(3, i, 2) for i in range(3)]
+        await asyncio.gather(*await queued_at_once(bus, *reads, bus.write_coil(3, 0, on=False)))
         return failed_at
 
     failed_at = aio.run(story())
@@ -243,9 +246,8 @@ def test_a_dead_device_does_not_starve_the_others_on_its_line(bus, line):
     """Its second try comes after what the others had waiting."""
 
     async def story():
-        tasks = [asyncio.create_task(bus.read_registers(77, 0, 2))]
-        tasks += [asyncio.create_task(bus.read_registers(3, i, 2)) for i in range(2)]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        dead, *others = (bus.read_registers(address, 0, 2) for address in (77, 3, 3))
+        await asyncio.gather(*await queued_at_once(bus, dead, *others), return_exceptions=True)
 
     aio.run(story())
 
@@ -259,13 +261,12 @@ def test_a_read_that_must_wait_for_an_owed_answer_holds_up_nobody_else(bus, line
         with pytest.raises(DeviceTimeout):
             await bus.ask(Request(3, 4, 0, 2), tries=1)
         # Equal in look to the one owed: it waits. The other two can be told apart.
-        await asyncio.gather(
-            bus.read_registers(3, 40, 2), bus.read_registers(3, 50, 3), bus.read_registers(3, 60, 4)
-        )
+        questions = [bus.read_registers(3, 30 + 10 * count, count) for count in (2, 3, 4)]
+        await asyncio.gather(*await queued_at_once(bus, *questions))
 
     aio.run(story())
 
-    assert [request[3] for request in line.requests] == [0, 50, 60, 40]
+    assert [request[3] for request in line.requests] == [0, 60, 70, 50]
 
 
 def test_what_moves_hardware_is_not_tried_twice(bus, line):
@@ -314,9 +315,8 @@ def test_the_door_for_threads_waits_only_so_long(line, device):
 
 def test_a_request_given_up_by_its_caller_is_not_sent(bus, line):
     async def story():
-        task = asyncio.create_task(bus.read_registers(3, 0, 2))
         with bus._wake:
-            await asyncio.sleep(0)
+            (task,) = await queued_at_once(bus, bus.read_registers(3, 0, 2))
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await bus.read_registers(3, 50, 2)
