@@ -142,8 +142,11 @@ class LockReported(Event):
 
 @dataclass(frozen=True)
 class MeterRead(Event):
+    """`asked_mono_ns`: when the reading was begun; None: it counts as taken now."""
+
     evse: int
     reading: MeterReading
+    asked_mono_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -218,10 +221,23 @@ class AuthorizationAnswered(Event):
 
 @dataclass(frozen=True)
 class TransactionAnswered(Event):
-    """The central system's verdict on a started (or ended) transaction's token."""
+    """The central system's verdict on a started (or ended) transaction's token.
+
+    `token` is the one judged, for the cache; a verdict on a stop never revokes anything.
+    """
 
     session: int
     info: TokenInfo
+    token: IdToken | None = None
+
+
+@dataclass(frozen=True)
+class SecurityEventNoticed(Event):
+    """Something that belongs into the security log; `kind` as `SecurityEventRaised` names it."""
+
+    kind: str
+    text: str = ""
+    critical: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,187 @@
+"""Sockets to the central system: what the link wants of one, and the real one on `websockets`.
+
+Imported lazily: a client of the daemon and a test in virtual time never load the library. Redirects
+are not followed, no proxy is consulted, nothing is compressed, pings are the link's business.
+Source: findings on `websockets` 14 to 17; OCPP-J 1.6 sections 3 and 5.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cpctl.link.errors import CertificateRefused, ConnectionLost, ConnectRefused
+from cpctl.link.route import Tls
+
+if TYPE_CHECKING:
+    import ssl
+
+    from websockets.asyncio.client import ClientConnection
+
+log = logging.getLogger(__name__)
+
+OPEN_TIMEOUT_S = 30.0  # mobile networks take their time
+CLOSE_TIMEOUT_S = 2.0
+MAX_BYTES = 262_144
+
+Headers = Sequence[tuple[str, str]]
+
+
+class Socket(Protocol):
+    """An open connection. Every method raises ConnectionLost once it is gone."""
+
+    @property
+    def subprotocol(self) -> str | None: ...
+    async def recv(self) -> str | bytes: ...
+    async def send(self, text: str) -> None: ...
+    async def ping(self) -> Awaitable[object]:
+        """Sends a ping; what is returned is awaited for its pong."""
+        ...
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Never hangs, and raises nothing."""
+        ...
+
+
+class Connector(Protocol):
+    """Opens sockets."""
+
+    async def connect(self, url: str, subprotocols: Sequence[str], headers: Headers,
+                      ssl: Tls | None) -> Socket:
+        """Raises ConnectRefused."""
+        ...
+
+
+class WebsocketConnector:
+    """The real one."""
+
+    async def connect(self, url: str, subprotocols: Sequence[str], headers: Headers,
+                      ssl: Tls | None) -> Socket:
+        from websockets.exceptions import InvalidStatus, WebSocketException
+
+        context = tls_context(ssl) if ssl is not None else None
+        try:
+            return WebsocketSocket(await _opening(url, subprotocols, headers, context))
+        except InvalidStatus as error:
+            status = error.response.status_code
+            raise ConnectRefused(f"{url}: refused with HTTP {status}{_step(status)}",
+                                 status=status) from error
+        except TimeoutError as error:
+            raise ConnectRefused(f"{url}: no answer within {OPEN_TIMEOUT_S:.0f} s; check address"
+                                 " and network") from error
+        except OSError as error:
+            raise _unreachable(url, error) from error
+        except (WebSocketException, EOFError) as error:
+            raise ConnectRefused(f"{url}: no WebSocket of OCPP answers there: {error}") from error
+
+
+def _step(status: int) -> str:
+    if status in (401, 403):
+        return "; check identity and password ([station] identity, [csms] password_file)"
+    if status == 404:
+        return "; does the central system know this identity?"
+    if 300 <= status < 400:
+        return "; redirects are not followed, write the final address into [csms] url"
+    return ""
+
+
+def _unreachable(url: str, error: OSError) -> ConnectRefused:
+    import ssl
+
+    if isinstance(error, ssl.SSLError):
+        return CertificateRefused(f"{url}: TLS failed: {error}; check [csms] ca_file and the clock")
+    return ConnectRefused(f"{url}: {error}; check address and network")
+
+
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """TLS 1.2 or better, the other side's certificate verified. Raises ConnectRefused."""
+    import ssl
+
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if tls.client_cert_file is not None:
+            context.load_cert_chain(tls.client_cert_file, tls.client_key_file)
+    except OSError as error:
+        raise CertificateRefused(f"certificate files cannot be used: {error}; check [csms] ca_file,"
+                                 " client_cert_file and client_key_file") from error
+    context.check_hostname = tls.check_hostname
+    return context
+
+
+def _opening(url: str, subprotocols: Sequence[str], headers: Headers,
+             context: ssl.SSLContext | None) -> Awaitable[ClientConnection]:
+    from websockets.asyncio.client import connect
+
+    class Straight(connect):
+        """Redirects are an answer like any other refusal: credentials go where they were meant."""
+
+        def process_redirect(self, exc: Exception) -> Exception | str:
+            return exc
+
+    options: dict[str, Any] = {} if context is None else {"ssl": context}
+    return Straight(
+        url, subprotocols=list(subprotocols), additional_headers=list(headers),  # type: ignore[arg-type]
+        user_agent_header="cpctl", compression=None, proxy=None, max_size=MAX_BYTES,
+        open_timeout=OPEN_TIMEOUT_S, close_timeout=CLOSE_TIMEOUT_S,
+        ping_interval=None, ping_timeout=None, logger=_quiet(), **options)
+
+
+def _quiet() -> logging.Logger:
+    """The library logs whole frames, passwords too: only its warnings are let through."""
+    quiet = logging.getLogger("websockets.client")
+    quiet.setLevel(logging.WARNING)
+    return quiet
+
+
+class WebsocketSocket:
+    """One connection of `websockets`."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        self._connection = connection
+        self._closed = ConnectionClosed
+        self._recv = connection.recv
+        self._send = connection.send
+
+    @property
+    def subprotocol(self) -> str | None:
+        return self._connection.subprotocol
+
+    async def recv(self) -> str | bytes:
+        try:
+            return await self._recv()
+        except self._closed as error:
+            raise self._lost() from error
+
+    async def send(self, text: str) -> None:
+        try:
+            await self._send(text)
+        except self._closed as error:
+            raise self._lost() from error
+
+    async def ping(self) -> Awaitable[object]:
+        try:
+            return self._pong(await self._connection.ping())
+        except self._closed as error:
+            raise self._lost() from error
+
+    async def _pong(self, waiter: Awaitable[float]) -> None:
+        try:
+            await waiter
+        except self._closed as error:
+            raise self._lost() from error
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S + 0.5):
+                await self._connection.close(code, reason[:100])
+        except TimeoutError:
+            self._connection.transport.abort()
+
+    def _lost(self) -> ConnectionLost:
+        return ConnectionLost(self._connection.close_code or 1006,
+                              self._connection.close_reason or "")

@@ -1,0 +1,257 @@
+"""Chooses what goes out next and waits for its answer: the one call outstanding.
+
+Boot alone; then questions, statuses and notices pass the facts, unless the facts are owed a turn
+because something else was not answered or has had its share. One task for all connections: it is
+never cancelled in the middle of the books. Times are monotonic seconds of the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from cpctl.core.settings import Settings
+from cpctl.dialects.base import CallError, Disconnected, Outcome, TimedOut
+from cpctl.dialects.frames import ErrorFrame, ResultFrame
+from cpctl.link.connection import Socket
+from cpctl.link.desk import Desk, Lane, Letter
+from cpctl.link.errors import ConnectionLost
+from cpctl.link.facts import FactLane
+from cpctl.link.news import BootLane, HeartbeatLane, NoticeLane, QueryLane, StatusLane
+from cpctl.link.registration import BootRules
+from cpctl.link.rpc import Match, OpenCall, OwnCalls
+
+log = logging.getLogger(__name__)
+
+SHARE = 32  # so many other messages in a row, then a fact has its turn
+LONGEST_REST_S = 30.0  # a setting may have changed meanwhile
+SILENT_CALLS = 3  # unanswered in a row without a sign of life, where nobody pings
+
+
+class Wire(Protocol):
+    """The connection as the pump sees it."""
+
+    @property
+    def socket(self) -> Socket | None: ...
+    @property
+    def heard_s(self) -> float:
+        """When anything came in last."""
+        ...
+
+    async def before_call(self) -> None:
+        """Answers that wait go out before a call of ours."""
+        ...
+
+    def sent(self, letter: Letter) -> None: ...
+    async def alive(self) -> bool | None:
+        """Whether the other side answers a ping; None: pings are off."""
+        ...
+
+    def give_up(self, why: str) -> None:
+        """The connection is dead: close it and begin again."""
+        ...
+
+
+class Lanes:
+    """All lanes of one link."""
+
+    def __init__(self, boot: BootLane, queries: QueryLane, statuses: StatusLane,
+                 notices: NoticeLane, money: FactLane, news: FactLane,
+                 heartbeat: HeartbeatLane) -> None:
+        self.boot, self.queries, self.statuses = boot, queries, statuses
+        self.notices, self.money, self.news, self.heartbeat = notices, money, news, heartbeat
+        self.usual: tuple[Lane, ...] = (queries, statuses, notices, money, news, heartbeat)
+        self.facts_first: tuple[Lane, ...] = (money, news, queries, statuses, notices, heartbeat)
+
+
+class Pump:
+    """Sends one letter after the other, for ever."""
+
+    def __init__(self, lanes: Lanes, rules: BootRules, *, desk: Callable[[], Desk],
+                 settings: Callable[[], Settings], wire: Wire) -> None:
+        self._lanes = lanes
+        self._rules = rules
+        self._desk = desk
+        self._settings = settings
+        self._wire = wire
+        self.calls: OwnCalls[Letter] = OwnCalls()
+        self._answer: asyncio.Future[Outcome] | None = None
+        self._late: deque[tuple[Letter, Outcome]] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._wake = asyncio.Event()
+        self._rest = asyncio.Event()
+        self._owed = False
+        self._others = 0
+        self._silent = 0
+
+    def poke(self) -> None:
+        """Something may be due now."""
+        self._wake.set()
+
+    async def rested(self) -> None:
+        """Returns when nothing could go out any more."""
+        self._rest.clear()
+        self._wake.set()
+        await self._rest.wait()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                self._wake.clear()
+                while self._late:
+                    letter, outcome = self._late.popleft()
+                    await letter.lane.late(letter, outcome)
+                chosen = await self._choose(loop.time())
+                if chosen is None:
+                    await self._sleep(loop)
+                    continue
+                outcome = await self._exchange(chosen, loop)
+                await self._done(chosen, outcome, loop)
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
+
+    # --- choosing ----------------------------------------------------------------------------
+
+    async def _choose(self, now_s: float) -> Letter | None:
+        if self._wire.socket is None:
+            return None
+        if not self._rules.accepted:
+            letter = await self._lanes.boot.next(now_s)
+            if letter is None and self._rules.registration.value == "pending":
+                letter = self._lanes.notices.first(now_s, triggered_only=True)
+            return letter
+        owed = self._owed
+        for lane in self._lanes.facts_first if owed else self._lanes.usual:
+            letter = await lane.next(now_s)
+            if letter is not None:
+                self._keep_turns(lane, owed=owed)
+                return letter
+        self._owed = False
+        return None
+
+    def _keep_turns(self, lane: Lane, *, owed: bool) -> None:
+        if lane is self._lanes.money or lane is self._lanes.news:
+            self._owed, self._others = False, 0
+            return
+        self._others += 1
+        self._owed = not owed and self._others >= SHARE
+
+    async def _sleep(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._rest.set()
+        if self._wire.socket is None:
+            await self._wake.wait()
+            return
+        lanes: tuple[Lane, ...] = self._lanes.usual
+        if not self._rules.accepted:
+            lanes = (self._lanes.boot, self._lanes.notices)
+        due = [one for one in (lane.due_s() for lane in lanes) if one is not None]
+        wait_s = min([max(0.0, one - loop.time()) for one in due] + [LONGEST_REST_S])
+        handle = loop.call_later(wait_s, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            handle.cancel()
+
+    # --- one call ----------------------------------------------------------------------------
+
+    async def _exchange(self, letter: Letter, loop: asyncio.AbstractEventLoop) -> Outcome:
+        await self._wire.before_call()
+        socket = self._wire.socket
+        if socket is None:
+            return Disconnected()
+        self._answer = loop.create_future()
+        now_s = letter.sent_s = loop.time()
+        call = self.calls.begin(letter.id, letter, now_s=now_s,
+                                timeout_s=self._settings().integer("link.call_timeout_s"))
+        self._arm(call, loop)
+        self._wire.sent(letter)
+        self._lanes.heartbeat.spoke(now_s)
+        try:
+            await socket.send(letter.text)
+        except ConnectionLost:
+            self.disconnected()
+        letter.lane.sent(letter)
+        return await self._answer
+
+    async def _done(self, letter: Letter, outcome: Outcome, loop: asyncio.AbstractEventLoop
+                    ) -> None:
+        now_s = loop.time()
+        if not isinstance(outcome, TimedOut):
+            self._silent = 0
+            await letter.lane.done(letter, outcome, now_s)
+            return
+        log.warning("%s was not answered within %d s", letter.call.action,
+                    self._settings().integer("link.call_timeout_s"))
+        if not isinstance(letter.lane, FactLane):
+            self._owed = True
+        proved = self._wire.heard_s > letter.sent_s or await self._proved()
+        if proved or not isinstance(letter.lane, FactLane):
+            await letter.lane.done(letter, outcome, now_s)
+        else:
+            letter.lane.unproved(letter, now_s)
+
+    async def _proved(self) -> bool:
+        """Whether the other side lives, though it did not answer (16.OFF.4)."""
+        alive = await self._wire.alive()
+        if alive is None:
+            self._silent += 1
+            if self._silent >= SILENT_CALLS:
+                self._silent = 0
+                self._wire.give_up(f"{SILENT_CALLS} calls in a row without a sign of life")
+        elif not alive:
+            self._wire.give_up("no pong after a call without an answer")
+        return alive is True
+
+    # --- what comes in -----------------------------------------------------------------------
+
+    def answered(self, frame: ResultFrame | ErrorFrame) -> tuple[Match, Letter | None]:
+        """An answer came. What it means is worked out by the pump itself."""
+        match, call = self.calls.answered(frame.id)
+        if call is None:
+            return match, None
+        letter = call.about
+        outcome: Outcome
+        if isinstance(frame, ResultFrame):
+            outcome = self._desk().answer(letter.call, frame.payload)
+        else:
+            outcome = CallError(frame.code, frame.description, frame.details)
+        if match is Match.OPEN:
+            self._resolve(outcome)
+        else:
+            self._late.append((letter, outcome))
+            self._wake.set()
+        return match, letter
+
+    def disconnected(self) -> None:
+        """The link is gone: the open call fails at once."""
+        if self.calls.drop() is not None:
+            self._resolve(Disconnected())
+        self._lanes.queries.give_up()
+        self._lanes.notices.forget()
+        self._wake.set()
+
+    def _resolve(self, outcome: Outcome) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(outcome)
+
+    # --- one timer for all deadlines ---------------------------------------------------------
+
+    def _arm(self, call: OpenCall[Letter], loop: asyncio.AbstractEventLoop) -> None:
+        """A timer that is set already and rings earlier looks again when it rings."""
+        if self._alarm is not None:
+            if self._alarm.when() <= call.deadline_s:
+                return
+            self._alarm.cancel()
+        self._alarm = loop.call_at(call.deadline_s, self._ring, loop)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._alarm = None
+        if self.calls.expire(loop.time()) is not None:
+            self._resolve(TimedOut())
+        elif self.calls.open is not None:
+            self._arm(self.calls.open, loop)
