@@ -17,6 +17,7 @@ from cpctl.core.settings import TABLE, Access, SettingError, parse, to_text
 from cpctl.core.values import IdToken, TokenInfo
 
 MOST_ROWS = 1000
+EXPORT_LINES = 500
 
 
 class Books:
@@ -79,15 +80,21 @@ class Books:
         """An entry that was given up waits again."""
         number = args.whole("no")
         args.done()
-        if await self._app.journal.entry(number) is None:
+        row = await self._app.journal.entry(number)
+        if row is None:
             raise ApiError(wire.NOT_FOUND, f"there is no entry {number}", "cpctl journal list")
-        await self._app.journal.retry(number)
+        if not await self._app.journal.retry(number):
+            raise ApiError(wire.REFUSED, f"entry {number} was not given up, it is {row.state}",
+                           "only an abandoned entry can be retried")
         self._app.link.facts_waiting()
         return {"no": number, "state": "waiting"}
 
     async def export(self, args: Args, caller: Caller) -> Any:
+        """Part of the books as JSON lines, from behind entry `after`; `more` tells of a rest."""
+        after = args.whole_or_none("after") or 0
         args.done()
-        return {"journal": plain(await self._app.journal.export())}
+        lines = await self._app.journal.export(after, EXPORT_LINES)
+        return {"lines": list(lines), "more": len(lines) == EXPORT_LINES}
 
     # --- settings ----------------------------------------------------------------------------
 
@@ -130,9 +137,17 @@ class Books:
         return {"settings": [self._row(name) for name in sorted(TABLE)]}
 
     async def setting(self, args: Args, caller: Caller) -> Any:
-        name = self._id_of(args.text("name"))
+        """By id, or by configuration key: then with the value as the key tells it."""
+        name = args.text("name")
         args.done()
-        return self._row(name)
+        key = self._app.keys.KEYS.get(name.lower())
+        if name in TABLE or key is None:
+            return self._row(self._id_of(name))
+        told = {"key": key.name, "key_value": self._app.keys.reading(
+            key, self._app.loop.settings, self._app.config.layout())}
+        if key.setting is None:
+            return {"id": None, "value": told["key_value"], "access": "read_only", **told}
+        return {**self._row(key.setting), **told}
 
     async def change(self, args: Args, caller: Caller) -> Any:
         """`value` is our canonical text, or the key's own when `name` is a configuration key."""
@@ -155,7 +170,7 @@ class Books:
     async def tokens(self, args: Args, caller: Caller) -> Any:
         args.done()
         book = self._app.authbook
-        return {"cache": [{"token": token, **_info(info)} for token, info in book.all_cached()],
+        return {"cache": [{"token": token, **_info(info)} for token, info in book.entries()],
                 "list": []}
 
     async def check(self, args: Args, caller: Caller) -> Any:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
-from typing import Any
 
 from cpctl.api import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself would cost a tenth of the start
+    from collections.abc import Iterator
+    from typing import Any
 
 DEFAULT_TIMEOUT_S = 30.0
 

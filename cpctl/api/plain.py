@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from cpctl.api.pictures import time_of
+from cpctl.core.effects import Fact
 from cpctl.core.now import Now
 from cpctl.core.values import IdToken
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can hold it; a dataclass that is a fact tells its kind as "fact"."""
+    """`value` as JSON can hold it; a fact tells its kind."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Now | datetime):
@@ -37,6 +38,4 @@ def plain(value: Any) -> Any:
 
 def _object(value: Any) -> dict[str, Any]:
     shown = {one.name: plain(getattr(value, one.name)) for one in fields(value) if one.repr}
-    if hasattr(value, "at") and hasattr(value, "session"):
-        return {"fact": type(value).__name__, **shown}
-    return shown
+    return {"kind": type(value).__name__, **shown} if isinstance(value, Fact) else shown

@@ -7,7 +7,7 @@ from typing import Any
 
 from cpctl.cli.main import DONE, common
 from cpctl.cli.show import Screen, energy, moment, pairs, word
-from cpctl.cli.talk import call, done
+from cpctl.cli.talk import call, connect, done
 
 
 def add(name: str, parser: ArgumentParser) -> None:
@@ -86,11 +86,10 @@ def journal_list(args: Namespace, screen: Screen) -> int:
         return DONE
     oldest = f", the oldest of {moment(answer['oldest'])}" if answer["oldest"] else ""
     screen.line(f"{answer['waiting']} waiting{oldest}")
-    entries = answer["entries"]
-    if entries:
-        names = [name for name, value in entries[0].items() if not isinstance(value, dict | list)]
-        screen.table([name.upper().replace("_", " ") for name in names],
-                     [[word(one.get(name)) for name in names] for one in entries])
+    screen.table(("NO", "WHAT", "SESSION", "AT", "STATE", "ATTEMPTS", "REASON"), [
+        (str(one["no"]), one["kind"], word(one["session"]), moment(one["at"]),
+         one["state"] if one["lane"] else "ours", str(one["attempts"]), word(one["reason"]))
+        for one in answer["entries"]])
     return DONE
 
 
@@ -107,10 +106,17 @@ def journal_retry(args: Namespace, screen: Screen) -> int:
 
 
 def journal_export(args: Namespace, screen: Screen) -> int:
-    """JSON in any case: this is for programs and for support."""
-    journal = call(args, "journal.export")["journal"]
-    for line in journal if isinstance(journal, list) else [journal]:
-        screen.object(line)
+    """JSON lines in any case: this is for programs and for support."""
+    import json
+
+    after, more = 0, True
+    with connect(args) as client:
+        while more:
+            answer = client.call("journal.export", after=after)
+            for line in answer["lines"]:
+                screen.line(line)
+            more = answer["more"]
+            after = json.loads(answer["lines"][-1])["no"] if more else after
     return DONE
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from cpctl.cli.main import DONE, common
+from cpctl.cli.main import DONE, FAILED, common
 from cpctl.cli.show import Screen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cpctl.config import Config, ConfigError
 
 DEFAULT_CONFIG = "/etc/cpctl/cpctl.toml"
 EXIT_CONFIG, EXIT_PERMISSION, EXIT_HARDWARE = 78, 77, 69  # sysexits.h
@@ -47,21 +51,56 @@ def _demo(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, screen: Screen) -> int:
+    """The daemon's whole life."""
     from pathlib import Path
 
     from cpctl import config
-    from cpctl.app import run as run_daemon
 
     try:
-        return run_daemon(Path(args.config), log_level=args.log_level)
+        found = config.load(Path(args.config))
     except config.ConfigError as error:
         return _mistakes(screen, error)
+    command = [sys.executable, "-m", "cpctl", "run", "--config", args.config,
+               "--log-level", args.log_level]
+    return _live(found, args.log_level, command, screen)
 
 
-def _mistakes(screen: Screen, error: object) -> int:
-    from cpctl.config import ConfigError
+def _live(found: Config, log_level: str, command: list[str], screen: Screen) -> int:
+    import asyncio
+    import logging
 
-    assert isinstance(error, ConfigError)
+    from cpctl.api.server import SocketTaken
+    from cpctl.app import App, carry_out
+    from cpctl.runtime.log import set_up
+    from cpctl.store.errors import StoreError
+    from hal.errors import BadConfig, HalError
+
+    set_up(log_level)
+    for note in found.notes:
+        logging.getLogger("cpctl.config").warning("%s", note)
+    try:
+        return carry_out(asyncio.run(App.build(found).run()), command)
+    except BadConfig as error:
+        return _ended(screen, error, f"see {found.files[0]} and cpctl.toml(5)", EXIT_CONFIG)
+    except HalError as error:
+        return _ended(screen, error, "check the power outputs and their wiring", EXIT_HARDWARE)
+    except PermissionError as error:
+        return _ended(screen, error, "run as the user that owns this, or as root",
+                      EXIT_PERMISSION)
+    except SocketTaken as error:
+        return _ended(screen, error, "one daemon at a time", FAILED)
+    except (StoreError, OSError) as error:
+        permission = isinstance(error.__cause__, PermissionError)
+        return _ended(screen, error, f"check {found.store.path}: owner, mode, free space",
+                      EXIT_PERMISSION if permission else FAILED)
+
+
+def _ended(screen: Screen, error: Exception, hint: str, code: int) -> int:
+    screen.error(str(error), hint, code)
+    return code
+
+
+def _mistakes(screen: Screen, error: ConfigError) -> int:
     if screen.json:
         screen.object({"problems": [
             {"file": one.where.file, "line": one.where.line, "sentence": one.sentence,

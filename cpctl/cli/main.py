@@ -10,12 +10,15 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
 
 from cpctl.api import wire
 from cpctl.api.client import RemoteError, Unreachable
 from cpctl.cli.show import Screen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself would cost a tenth of the start
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 DONE, FAILED, USAGE, UNREACHABLE, NOT_PERMITTED, NOT_FOUND, REFUSED, TIMED_OUT, PROBLEMS = range(9)
 INTERRUPTED = 130
@@ -76,7 +79,8 @@ def build(chosen: str | None) -> Parser:
                     epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter)
     common(parser, top=True)
     parser.add_argument("--version", action="store_true", help="the version of this program")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser,
+                                       prog="cpctl")  # prog: deriving it imports shutil
     for name, (module, help) in COMMANDS.items():
         if chosen is None or name == chosen:
             sub = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")

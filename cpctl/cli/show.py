@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself would cost a tenth of the start
+    from collections.abc import Sequence
+    from typing import Any
 
 _COLOURS = {
     "red": "\033[31m", "green": "\033[32m", "yellow": "\033[33m", "blue": "\033[34m",

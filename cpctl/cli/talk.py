@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import time
 from argparse import Namespace
-from collections.abc import Callable
-from typing import Any
 
 from cpctl.api import wire
 from cpctl.api.client import DEFAULT_TIMEOUT_S, Client
 from cpctl.cli.show import Screen
 
-Picture = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself would cost a tenth of the start
+    from collections.abc import Callable
+    from typing import Any
+
+    Picture = dict[str, Any]
 
 
 def connect(args: Namespace) -> Client:
