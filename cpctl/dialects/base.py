@@ -179,12 +179,6 @@ class Dialect(Protocol):
         security event, say). A Result always settles."""
         ...
 
-    def given_up(self, item: Item) -> tuple[Event, ...]:
-        """What becomes of a fact that no attempt could deliver: for the start of a transaction
-        the AliasGiven that its later messages go out with (1.6: -1). Abandon and alias in one
-        commit."""
-        ...
-
     def request(self, call: Call, ctx: RenderContext) -> Request | Result | CallError:
         """What the central system wants: a request for the core, or an answer right away."""
         ...
@@ -200,7 +194,11 @@ class Dialect(Protocol):
     def status_call(self, report: StatusReport, at: Now, ctx: RenderContext) -> Call: ...
 
     def check(self, action: str, payload: Any, *, response: bool, ours: bool) -> CallError | None:
-        """Whether a payload fits its schema; the error is the version's own."""
+        """Whether a payload fits its schema; the error is the version's own.
+
+        `ours`: the call is ours, so that with `response` the payload is the central system's
+        answer; what an answer has too much is removed from `payload`.
+        """
         ...
 
     def error_code(self, kind: str) -> str:

@@ -58,14 +58,11 @@ class Payloads:
     """The schemas of one version of OCPP: `version` as the folder of the package has it ("v16").
 
     `request_suffix` is what the file name of a request ends with ("" in 1.6, "Request" in 2.x).
-    `mend` may correct a schema as it is read (action, is it a response, schema).
     """
 
-    def __init__(self, version: str, request_suffix: str = "",
-                 mend: Callable[[str, bool, Schema], None] | None = None):
+    def __init__(self, version: str, request_suffix: str = ""):
         self._version = version
         self._suffix = {False: request_suffix, True: "Response"}
-        self._mend = mend
         self._checks: dict[tuple[str, bool, bool], Check] = {}
 
     def flaw(self, action: str, payload: Any, *, response: bool = False,
@@ -79,11 +76,12 @@ class Payloads:
         key = (action, response, tolerant)
         check = self._checks.get(key)
         if check is None:
-            check = self._checks[key] = self._compile(action, response, tolerant=tolerant)
+            schema = self.schema(action, response=response)
+            check = self._checks[key] = compiled(schema, tolerant=tolerant)
         return check(payload)
 
     def schema(self, action: str, *, response: bool = False) -> Schema:
-        """The schema as shipped and mended."""
+        """The schema as shipped."""
         name = f"{action}{self._suffix[response]}.json"
         path = f"{_package_folder()}/{self._version}/schemas/{name}"
         try:
@@ -91,13 +89,12 @@ class Payloads:
                 schema: Schema = json.load(file)
         except OSError as error:
             raise SchemaError(f"no schema {name} for {self._version}: {error}") from error
-        if self._mend is not None:
-            self._mend(action, response, schema)
         return schema
 
-    def _compile(self, action: str, response: bool, *, tolerant: bool) -> Check:
-        schema = self.schema(action, response=response)
-        return _Compiler(schema, tolerant=tolerant).compile(schema)
+
+def compiled(schema: Schema, *, tolerant: bool = False) -> Check:
+    """The check of one whole schema. Raises SchemaError for a keyword that is not understood."""
+    return _Compiler(schema, tolerant=tolerant).compile(schema)
 
 
 def _package_folder() -> str:

@@ -86,9 +86,6 @@ class Dialect16:
     def settles(self, item: Item, outcome: Outcome) -> bool:
         return outgoing.settles(item, outcome)
 
-    def given_up(self, item: Item) -> tuple[Event, ...]:
-        return outgoing.given_up(item)
-
     def request(self, call: Call, ctx: RenderContext) -> Request | Result | CallError:
         handler = incoming.HANDLERS.get(call.action)
         if handler is not None:
@@ -112,8 +109,7 @@ class Dialect16:
         what the schema does not know is removed (16.RPC.7, 16.RPC.13)."""
         if action not in ACTIONS or not (ours or response or self._is_answered(action)):
             return self._unanswerable(action)
-        flaw = self._payloads.flaw(action, payload, response=response,
-                                   tolerant=response and not ours)
+        flaw = self._payloads.flaw(action, payload, response=response, tolerant=response and ours)
         if flaw is None:
             return None
         return CallError(ERROR_CODES[flaw.kind], f"{action} {flaw}")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 
+from cpctl.core.metering import SUPPORTED
 from cpctl.core.settings import SettingError
 from cpctl.core.values import Measured, Quantity, ReadingContext
 from cpctl.dialects.base import Wire
@@ -41,7 +42,7 @@ OF: dict[Quantity, Measurand] = {
     Quantity.TEMPERATURE: Measurand("Temperature", "Celsius", 1, location="Body"),
     Quantity.STATE_OF_CHARGE: Measurand("SoC", "Percent", 0, location="EV"),
 }
-_BY_NAME = {one.name.lower(): quantity for quantity, one in OF.items()}
+_BY_NAME = {OF[quantity].name.lower(): quantity for quantity in SUPPORTED}
 
 
 def sampled_values(values: Iterable[Measured], context: ReadingContext, *,

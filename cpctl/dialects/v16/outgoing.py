@@ -56,7 +56,6 @@ from cpctl.dialects.v16 import connectors
 from cpctl.dialects.v16.measurands import sampled_values
 
 ID_TAG_LIMIT = 20
-NO_TRANSACTION_ID = -1  # errata 3.18: StartTransaction could not be delivered
 
 # 1.6 has a word of its own for these reasons only; the rest is Other (§7.36)
 REASONS: dict[StopReason, str] = {
@@ -358,11 +357,3 @@ def settles(item: Item, outcome: Outcome) -> bool:
     if isinstance(item, TransactionSampled):
         return isinstance(outcome, CallError) and outcome.code in ("NotImplemented", "NotSupported")
     return not isinstance(item, TransactionStarted | TransactionChanged | TransactionEnded)
-
-
-def given_up(item: Item) -> tuple[Event, ...]:
-    """16.TX.6: what follows a start that could not be delivered goes out with -1."""
-    if isinstance(item, TransactionStarted | TransactionChanged) and item.token is not None:
-        assert item.session is not None
-        return (AliasGiven(item.session, NO_TRANSACTION_ID),)
-    return ()

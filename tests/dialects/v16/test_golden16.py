@@ -186,7 +186,7 @@ def test_what_they_answer_means_what_it_ever_meant(one: Ours) -> None:
     told = Call(one.name.partition(".")[0], GOLDEN[one.name]["call"])
     answer = json.loads(json.dumps(GOLDEN[one.name]["result"]))
 
-    assert DIALECT.check(told.action, answer, response=True, ours=False) is None
+    assert DIALECT.check(told.action, answer, response=True, ours=True) is None
     means = DIALECT.events(one.item, told, Result(answer), world().context)
 
     assert means == one.means
@@ -215,7 +215,7 @@ def test_what_we_answer_is_worded_as_ever(one: Theirs) -> None:
 
     assert isinstance(answer, Result)
     assert json.dumps(answer.payload) == json.dumps(GOLDEN[one.name]["result"])
-    assert DIALECT.check(call.action, answer.payload, response=True, ours=True) is None
+    assert DIALECT.check(call.action, answer.payload, response=True, ours=False) is None
 
 
 def test_status_notifications_are_worded_as_ever() -> None:

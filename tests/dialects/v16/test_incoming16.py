@@ -82,7 +82,7 @@ def test_every_known_action_is_answered(action: str) -> None:
     else:
         assert said == CallError("NotSupported", f"{action} is not supported")
     if isinstance(said, Result):
-        assert DIALECT.check(action, said.payload, response=True, ours=True) is None
+        assert DIALECT.check(action, said.payload, response=True, ours=False) is None
 
 
 def test_the_table_of_sound_calls_is_complete() -> None:
@@ -242,7 +242,7 @@ def test_whatever_the_core_says_has_a_word(action: str, outcome: Outcome) -> Non
     said = DIALECT.reply(Call(action, SOUND[action]), Reply(outcome), World().context)
 
     assert isinstance(said, Result)
-    assert DIALECT.check(action, said.payload, response=True, ours=True) is None
+    assert DIALECT.check(action, said.payload, response=True, ours=False) is None
 
 
 @pytest.mark.parametrize(("action", "outcome", "word"), [
@@ -276,7 +276,7 @@ def test_an_outcome_is_said_in_the_word_of_the_message(
 def read(keys: list[str] | None, world: World) -> Any:
     said = answer("GetConfiguration", {} if keys is None else {"key": keys}, world)
     if isinstance(said, Result):
-        assert DIALECT.check("GetConfiguration", said.payload, response=True, ours=True) is None
+        assert DIALECT.check("GetConfiguration", said.payload, response=True, ours=False) is None
         return said.payload
     return said
 

@@ -89,20 +89,11 @@ def test_any_integer_is_a_transaction_id(alias: int) -> None:
 
 @pytest.mark.requirement("16.TX.6")
 def test_after_a_start_that_was_given_up_the_rest_goes_out_with_minus_one() -> None:
-    world = World()
+    world = World(aliases={7: -1})
     world.record(started())
 
-    given = DIALECT.given_up(started())
-
-    assert given == (AliasGiven(7, -1),)
-    world.aliases[7] = -1
     assert told(world, sampled(60, 1100))["transactionId"] == -1
     assert told(world, ended(90, 1200))["transactionId"] == -1
-
-
-@pytest.mark.parametrize("fact", [sampled(60, 1100), ended(90, 1200), changed(1)])
-def test_giving_up_another_message_gives_no_id(fact: Fact) -> None:
-    assert DIALECT.given_up(fact) == ()
 
 
 @pytest.mark.requirement("16.TX.4", "16.TX.7")
@@ -134,7 +125,6 @@ def test_the_start_is_told_by_the_fact_that_brings_the_token() -> None:
 
     assert payload == {"connectorId": 1, "idTag": CARD.value, "meterStart": 1000,
                        "timestamp": "2026-03-01T12:00:05.000Z"}
-    assert DIALECT.given_up(first) == (AliasGiven(7, -1),)
 
 
 def test_a_change_after_an_authorized_start_is_not_told() -> None:
