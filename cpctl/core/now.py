@@ -36,6 +36,7 @@ class Now:
     boot: str
     utc: datetime
     quality: TimeQuality
+    local_offset_s: int = 0  # local time minus UTC, for what is aligned to local midnight
 
     def after(self, seconds: float) -> int:
         """The monotonic moment `seconds` from here, in ns."""

@@ -5,28 +5,25 @@ Status is derived, never stored: each dialect maps a picture to its own words.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
+from cpctl.core import metering, power, rules
+from cpctl.core.around import around, is_going_down, may_serve
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import Now
+from cpctl.core.settings import Settings
+from cpctl.core.state import (
+    Around,
+    ClaimState,
+    Evse,
+    PowerState,
+    PresentFault,
+    Station,
+    TxState,
+)
 from cpctl.core.values import IdToken, Registration
-from hal.values import PilotState
+from hal.values import OfferKind, PilotState
 
-
-class PowerState(Enum):
-    OFF = "off"
-    CLOSING = "closing"
-    ON = "on"
-    WINDING_DOWN = "winding_down"
-    OPENING = "opening"
-    WELDED = "welded"
-
-
-class ClaimState(Enum):
-    NONE = "none"
-    ASKED = "asked"
-    GRANTED = "granted"
-    REVOKED = "revoked"
+__all__ = ["ClaimState", "EvsePicture", "FaultPicture", "PowerState", "StationPicture", "picture"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,9 @@ class EvsePicture:
     reserved: int | None = None
     why_suspended: str = ""
     stopped_because: str = ""  # last stop reason while finishing, for the status' info text
+    ending: bool = False  # the transaction's end is decided; coil or register are waited for
+    connector: int = 1  # the one in use (that of the session or claim); the first while none is
+    out: tuple[int, ...] = ()  # connectors that are inoperative though the EVSE is not
 
     @property
     def faulted(self) -> bool:
@@ -104,3 +104,59 @@ class StationPicture:
             if one.evse == number:
                 return one
         raise KeyError(number)
+
+
+def picture(station: Station, now: Now, settings: Settings) -> StationPicture:
+    """The station as it is now. Cheap enough for every step."""
+    rest = around(station, now, settings)
+    serving = may_serve(station, settings) or is_going_down(station)
+    return StationPicture(
+        at=now, booted=station.booted, online=station.online, registration=station.registration,
+        operative=station.operative and serving, faults=_faults(station.faults),
+        evses=tuple(_evse(evse, rest[evse.id], now, settings, serving=serving)
+                    for evse in station.evses),
+        waiting_token=station.waiting[0].token if station.waiting else None,
+        resetting=station.reset is not None)
+
+
+def _faults(faults: tuple[PresentFault, ...]) -> tuple[FaultPicture, ...]:
+    return tuple(FaultPicture(f.code, f.latched, f.stops, f.since, f.detail) for f in faults)
+
+
+def _evse(evse: Evse, its_around: Around, now: Now, settings: Settings, *, serving: bool
+          ) -> EvsePicture:
+    tx, pilot = evse.transaction, evse.plug.pilot
+    running = evse.in_transaction
+    why = power.why_no_power(evse, its_around, now, settings) if running else ""
+    return EvsePicture(
+        evse=evse.id, connectors=tuple(one.id for one in evse.layout.connectors),
+        pilot=pilot, plugged=evse.plug.plugged, locked=evse.locked, claim=evse.claim.state,
+        token=evse.claim.token, session=evse.session.no if evse.session is not None else None,
+        transaction=running, started=tx.started.at if tx.started is not None else None,
+        power=evse.power.state, offering=evse.offering.offer.kind is OfferKind.CURRENT,
+        offered_a=evse.offering.offer.current_a, car_asks=pilot is not None and pilot.asks,
+        finishing=tx.state is not TxState.ENDING and rules.is_finishing(evse, settings),
+        unplugged_inside=running and not evse.plug.plugged,
+        operative=evse.service.operative and serving,
+        availability_pending=evse.service.pending is not None, faults=_faults(evse.faults),
+        refused=evse.power.refused or ((why,) if why else ()),
+        register_wh=metering.register_wh(evse), energy_wh=_energy_wh(evse),
+        power_w=evse.meter.good.power_w if evse.meter.good is not None else None,
+        why_suspended=why if running else "",
+        stopped_because=evse.stopped.value if evse.stopped is not None else "",
+        ending=tx.state is TxState.ENDING, connector=_connector(evse),
+        out=tuple(sorted(evse.service.out)) if evse.service.operative else ())
+
+
+def _connector(evse: Evse) -> int:
+    if evse.session is not None:
+        return evse.session.connector
+    return evse.claim.connector or evse.layout.connectors[0].id
+
+
+def _energy_wh(evse: Evse) -> int:
+    """Of the transaction of the present session, by the register of the books."""
+    started, register_wh = evse.transaction.started, metering.register_wh(evse)
+    if started is None or register_wh is None:
+        return 0
+    return max(0, register_wh - started.register_wh)

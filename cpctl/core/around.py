@@ -1,0 +1,78 @@
+"""What each EVSE must know of the rest: the station's decisions, as a small value.
+
+Station-wide decisions reach an EVSE in this way only.
+"""
+
+from cpctl.core import limits, power
+from cpctl.core.now import Now
+from cpctl.core.settings import Settings
+from cpctl.core.state import Around, Evse, Station
+from cpctl.core.values import AfterPowerLoss, Registration, ResetKind, StopReason
+
+SHUTDOWN_WIND_DOWN_S = 3.0
+WIND_DOWN_S = 6.0
+
+_RESET_REASONS = {ResetKind.SOFT: StopReason.SOFT_RESET, ResetKind.HARD: StopReason.HARD_RESET}
+
+
+def may_serve(station: Station, settings: Settings) -> bool:
+    """Whether sessions may begin at all (16.BOOT.9, E-02)."""
+    if not station.booted or is_going_down(station):
+        return False
+    match settings.text("policy.tx_before_accepted"):
+        case "always":
+            return True
+        case "after_first_accept":
+            return station.accepted_ever
+        case _:
+            return station.accepted_now
+
+
+def is_going_down(station: Station) -> bool:
+    return station.shutdown or station.reset is not None
+
+
+def is_online(station: Station) -> bool:
+    """Connected, and the central system lets us work."""
+    return station.online and station.registration is Registration.ACCEPTED
+
+
+def why_ending(station: Station) -> StopReason | None:
+    if station.reset is not None:
+        return _RESET_REASONS[station.reset]
+    return StopReason.REBOOT if station.shutdown else None
+
+
+def around(station: Station, now: Now, settings: Settings) -> dict[int, Around]:
+    """The surroundings of each EVSE, by its id."""
+    layout = station.layout
+    stopping = tuple(fault.code for fault in station.faults if fault.stops)
+    plain = Around(
+        online=is_online(station),
+        may_serve=may_serve(station, settings),
+        books_good=not any(code.value == "JOURNAL_FAILED" for code in stopping),
+        operative=station.operative and station.pending is not False,
+        stopping=stopping,
+        ending=why_ending(station),
+        resume=station.shutdown and station.reset is None
+        and layout.after_power_loss is AfterPowerLoss.RESUME,
+        next_session=station.next_session,
+        silence_s=layout.meter_silence_s,
+        nominal_voltage_v=layout.nominal_voltage_v,
+        wind_down_s=SHUTDOWN_WIND_DOWN_S if station.shutdown else WIND_DOWN_S,
+    )
+    if layout.station_max_current_a is None:
+        return {evse.id: plain for evse in station.evses}
+    return _with_shares(station, plain, now)
+
+
+def _with_shares(station: Station, plain: Around, now: Now) -> dict[int, Around]:
+    wanting = sorted((evse for evse in station.evses if power.intends_to_charge(evse, plain)),
+                     key=_seniority)
+    shares = limits.shares(station.evses, [evse.id for evse in wanting],
+                           station.layout.station_max_current_a, now.mono_ns)
+    return {evse.id: plain.with_share(shares[evse.id]) for evse in station.evses}
+
+
+def _seniority(evse: Evse) -> int:
+    return evse.session.no if evse.session is not None else 0

@@ -1,0 +1,117 @@
+"""The start of the station: what was kept, what is latched, what the previous life left open.
+
+Source: house.md §8 "Power fails in mid-charge"; OCPP 1.6 with 16.TX.16, 16.STAT.8, 16.RESET.5.
+"""
+
+from dataclasses import replace
+
+from cpctl.core import evse as moves
+from cpctl.core import transaction
+from cpctl.core.effects import Effect, Keep, Record, SessionClosed
+from cpctl.core.events import Booted, OpenSession
+from cpctl.core.faults import FaultCode
+from cpctl.core.now import Now
+from cpctl.core.state import (
+    Claim,
+    ClaimState,
+    Evse,
+    PowerState,
+    PresentFault,
+    Recovery,
+    Session,
+    Station,
+)
+from cpctl.core.values import AfterPowerLoss, BootCause, StopReason
+
+StationMoved = tuple[Station, tuple[Effect, ...]]
+
+METER_WAIT_S = 5.0  # for the register at boot; then the books' register stands
+INOPERATIVE = moves.kept_word(operative=False)
+
+
+def booted(station: Station, event: Booted, now: Now) -> StationMoved:
+    """The station as the books and the kept values tell; its rules run from now on."""
+    if station.booted:
+        return station, ()
+    kept = event.kept
+    station = replace(
+        station, booted=True, next_session=event.next_session,
+        accepted_ever=kept.get("accepted.ever") == "yes",
+        operative=kept.get("availability.station") != INOPERATIVE,
+        pending=_pending(kept.get("availability.station.pending")),
+        evses=tuple(_restored(evse, event, now) for evse in station.evses),
+        faults=station.faults + _latched(event, None, now) + _books_damaged(event, now))
+    effects: tuple[Effect, ...] = ()
+    for left in event.open_sessions:
+        station, more = _taken_over(station, left, event, now)
+        effects += more
+    if "planned" in kept:
+        effects += (Keep("planned", None),)
+    return station, effects
+
+
+def _pending(word: str | None) -> bool | None:
+    return None if word is None else word != INOPERATIVE
+
+
+def _books_damaged(event: Booted, now: Now) -> tuple[PresentFault, ...]:
+    return () if event.journal_good else (PresentFault(FaultCode.JOURNAL_DAMAGED, now),)
+
+
+def _latched(event: Booted, evse: int | None, now: Now) -> tuple[PresentFault, ...]:
+    return tuple(PresentFault(code, now) for of, code in event.latched if of == evse)
+
+
+def _restored(evse: Evse, event: Booted, now: Now) -> Evse:
+    """Availability and latched faults as they were; a weld is no less a weld after a restart."""
+    kept = event.kept
+    out = frozenset(one.id for one in evse.layout.connectors
+                    if kept.get(f"availability.{evse.id}.{one.id}") == INOPERATIVE)
+    service = replace(
+        evse.service, operative=kept.get(f"availability.{evse.id}") != INOPERATIVE,
+        pending=_pending(kept.get(f"availability.{evse.id}.pending")), out=out)
+    latched = tuple(fault for fault in _latched(event, evse.id, now) if not evse.has(fault.code))
+    evse = replace(evse, service=service, faults=evse.faults + latched)
+    if evse.has(FaultCode.CONTACTOR_WELDED):
+        return replace(evse, power=replace(evse.power, state=PowerState.WELDED))
+    return evse
+
+
+def _taken_over(station: Station, left: OpenSession, event: Booted, now: Now) -> StationMoved:
+    """Resume a transaction where that is wished, else end it once its register is known."""
+    evse = station.evse(left.evse)
+    reason = transaction.boot_reason(
+        event.cause, left.planned_reason or event.kept.get("planned"))
+    if evse is None:
+        return station, _ended_without_evse(station, left, reason, now)
+    resumes = station.layout.after_power_loss is AfterPowerLoss.RESUME and (
+        left.started is not None and left.ended is None and evse.session is None)
+    if resumes and not _is_reset(reason, event.cause):
+        return station.with_evse(_resumed(evse, left, now)), ()
+    recovery = Recovery(left, reason, now.after(METER_WAIT_S))
+    return station.with_evse(replace(evse, recovering=(*evse.recovering, recovery))), ()
+
+
+def _is_reset(reason: StopReason, cause: BootCause) -> bool:
+    return cause is BootCause.PLANNED and reason in (StopReason.SOFT_RESET, StopReason.HARD_RESET)
+
+
+def _ended_without_evse(station: Station, left: OpenSession, reason: StopReason, now: Now
+                        ) -> tuple[Effect, ...]:
+    """The EVSE is no longer installed: the books' register stands."""
+    effects: tuple[Effect, ...] = ()
+    if left.started is not None and left.ended is None:
+        register_wh = max(left.started.register_wh, left.last_register_wh or 0)
+        effects = (Record(transaction.ended_by_restart(left, reason, register_wh,
+                                                       offline=True)),)
+    return (*effects, Record(SessionClosed(now, left.session, left.evse)))
+
+
+def _resumed(evse: Evse, left: OpenSession, now: Now) -> Evse:
+    """The session goes on as if nothing had been: plugged, until the pilot says otherwise."""
+    return replace(
+        evse, plug=replace(evse.plug, plugged=True, since=now.mono_ns),
+        session=Session(left.session, left.connector, left.last_at),
+        transaction=transaction.resumed(left, now),
+        claim=Claim(ClaimState.GRANTED, left.token, connector=left.connector))
+
