@@ -116,6 +116,7 @@ class Watcher:
         self._states: dict[str, int] = {}
         self._seen: dict[str, tuple[bytes, float]] = {}  # reader -> last UID, when it was there
         self._was_ready = False
+        self._calm = False  # a wait has worked since the last error
 
     def run(self) -> None:
         """Watch until stopped. Raises DeviceGone."""
@@ -125,9 +126,10 @@ class Watcher:
             while not self._stop.is_set():
                 try:
                     self._round()
-                    failing_since_s, tries = None, 0
                 except _Lost as lost:
                     now_s = self._monotonic_s()
+                    if self._calm:
+                        failing_since_s, tries, self._calm = None, 0, False
                     failing_since_s = now_s if failing_since_s is None else failing_since_s
                     self._forget_context()
                     patience_s = self._options.get("patience_s", 3.0)
@@ -156,8 +158,11 @@ class Watcher:
         readers = self._readers()
         watched = [(PLUG_AND_PLAY, 0)]
         watched += [(reader, self._states.get(reader, 0)) for reader in readers]
+        known = all(reader in self._states for reader in readers)
         began_s = self._monotonic_s()
         code, told = self._call("SCardGetStatusChange", self._context, LOOK_ANEW_MS, watched)
+        lasted = self._monotonic_s() - began_s >= SPIN_S
+        self._calm = self._calm or lasted
         if code in (TIMEOUT, CANCELLED, UNKNOWN_READER):
             if code != TIMEOUT and not self._stop.is_set():
                 self._nap(BACK_OFF_S[0])
@@ -165,8 +170,14 @@ class Watcher:
         if code != 0:
             raise _Lost(_reason(code))
         news = [(reader, state) for reader, state, _ in told if reader != PLUG_AND_PLAY]
-        if not any(self._is_news(*one) for one in news) and not _changed(told):
-            self._spun(began_s)
+        is_news = any(self._is_news(*one) for one in news)
+        if not is_news and not lasted:
+            if _changed(told):  # readers came or went
+                self._nap(BACK_OFF_S[0])
+                return
+            raise _Lost("pcscd reports changes that are none; restart it if this lasts "
+                        "(systemctl restart pcscd)")
+        self._calm = self._calm or (known and is_news)
         for reader, state in news:
             self._look(reader, state)
         if not self._was_ready:
@@ -205,11 +216,6 @@ class Watcher:
     def _is_news(self, reader: str, state: int) -> bool:
         changed: int = self._scard.SCARD_STATE_CHANGED
         return (self._states.get(reader, 0) ^ state) & ~changed != 0
-
-    def _spun(self, began_s: float) -> None:
-        if self._monotonic_s() - began_s < SPIN_S:
-            raise _Lost("pcscd reports changes that are none; restart it if this lasts "
-                        "(systemctl restart pcscd)")
 
     def _look(self, reader: str, state: int) -> None:
         """Compare with what was known of `reader`; a card that has come is read."""

@@ -19,49 +19,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hal.contracts import Option
 from hal.errors import DeviceGone, DeviceTimeout, HalError
 from hal.sim.car import MILLI, Car, CarKind
 from hal.sim.post import PilotListener, Post
+from hal.sim.words import FAULT_KINDS, INPUT_FAULTS, LOST_FAULTS
 from hal.values import CardUid, MeterReading, Offer, PilotReading, PilotState
 
 if TYPE_CHECKING:
     import random
-
-#: The table [sim] of the configuration; the names are keywords of `Board`.
-SIM_OPTIONS: tuple[Option, ...] = (
-    Option("car_start_delay_s", float, 0.5, minimum=0, maximum=600,
-           help="from the offer to the car asking for power"),
-    Option("car_max_current_a", float, 32.0, minimum=0, maximum=80, help="per phase"),
-    Option("car_phases", int, 3, choices=(1, 2, 3)),
-    Option("meter_starts_at_wh", int, 0, minimum=0),
-    Option("meter_resets_on_plug", bool, False),
-    Option("seed", int, 0, help="of everything random (noise)"),
-)
-
-#: fault kind -> (input it trips, code reported where that input is not fitted)
-INPUT_FAULTS = {
-    "rcd": ("rcd", "RCD_TRIPPED"),
-    "emergency_stop": ("emergency_stop", "EMERGENCY_STOP"),
-    "door": ("door", "DOOR_OPEN"),
-    "ground": ("ground", "GROUND_FAILURE"),
-    "over_temperature": ("temperature", "OVER_TEMPERATURE"),
-}
-#: fault kind -> kind of device that falls silent
-LOST_FAULTS = {
-    "meter_lost": "meter",
-    "reader_lost": "reader",
-    "pilot_lost": "pilot",
-    "contactor_lost": "contactor",
-    "lock_lost": "lock",
-    "input_lost": "input",
-}
-#: fault kinds that are something in the world
-WORLD_FAULTS = (
-    "weld", "feedback_stuck", "did_not_close", "pilot_e", "pilot_f", "diode", "no_s2",
-    "stuck_in_c", "over_current", "lock_jammed",
-)
-FAULT_KINDS: tuple[str, ...] = (*INPUT_FAULTS, *LOST_FAULTS, *WORLD_FAULTS, "other")
 
 InputListener = Callable[[bool], None]
 #: (EVSE or None for the station, name of the fault code, present, vendor's code)

@@ -20,7 +20,8 @@ from hal.contracts import (
     PlugLock,
 )
 from hal.errors import BadConfig, DeviceGone
-from hal.sim.board import INPUT_FAULTS, Board
+from hal.sim.board import Board
+from hal.sim.words import INPUT_FAULTS
 from hal.values import CardUid, MeterReading, Offer, PilotReading
 
 

@@ -53,6 +53,13 @@ class Watched:
             self.lost = str(gone)
             self.news.set()
 
+    async def until(self, what: Callable[[], object], limit_s: float = 20.0) -> None:
+        """Wait for a tap or a loss that makes `what` true."""
+        async with asyncio.timeout(limit_s):
+            while not what():
+                self.news.clear()
+                await self.news.wait()
+
     def note(self, card: CardUid) -> None:
         self.taps.append([card.text, card.random])
         self.news.set()
@@ -62,12 +69,6 @@ async def hold(uid: bytes | None, seconds: float = HELD_S) -> None:
     with VirtualCard(uid):
         await asyncio.sleep(seconds)
     await asyncio.sleep(HELD_S)
-
-
-async def until(what: Callable[[], object], limit_s: float = 20.0) -> None:
-    async with asyncio.timeout(limit_s):
-        while not what():
-            await asyncio.sleep(0.02)
 
 
 async def two_taps(_: Pcscd) -> dict[str, Any]:
@@ -91,7 +92,7 @@ async def short_restart(pcscd: Pcscd) -> dict[str, Any]:
     """pcscd is killed and comes back while a card lies on the reader."""
     async with Watched(patience_s=20.0) as watched:
         with VirtualCard(UID):
-            await until(lambda: watched.taps)
+            await watched.until(lambda: watched.taps)
             pcscd.kill()
         pcscd.start()
         with VirtualCard(UID):  # it lies there before the reader is watched again, or is a new tap
@@ -106,7 +107,7 @@ async def long_absence(pcscd: Pcscd) -> dict[str, Any]:
     """pcscd stays away: the loss is told, opening fails with a reason, then works again."""
     async with Watched(patience_s=0.5) as watched:
         pcscd.stop()
-        await until(lambda: watched.lost)
+        await watched.until(lambda: watched.lost)
         used_s = time.process_time()
         refused = ""
         try:
