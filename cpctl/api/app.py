@@ -13,8 +13,7 @@ from cpctl.api import wire
 from cpctl.api.args import Args
 from cpctl.api.pictures import Status
 from cpctl.api.server import Caller, Right
-from cpctl.core.effects import Effect
-from cpctl.core.events import Event, Request
+from cpctl.core.events import Request
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.state import Station
@@ -33,7 +32,6 @@ class Loop(Protocol):
     @property
     def picture(self) -> StationPicture: ...
     def listen(self, listener: Callable[[StationPicture], None]) -> Callable[[], None]: ...
-    def witness(self, witness: Callable[[Event, tuple[Effect, ...]], None]) -> None: ...
 
 
 class Requests(Protocol):

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from cpctl.api.pictures import fault, time_of
-from cpctl.core.settings import Settings
 from cpctl.core.values import Registration
 from cpctl.core.views import ClaimState, EvsePicture, PowerState, StationPicture
 
@@ -31,10 +30,13 @@ def reason(code: str, sentence: str, change: str, *, since: str | None = None,
             "would_change": change}
 
 
-def reasons(station: StationPicture, one: EvsePicture, settings: Settings) -> list[Reason]:
-    """Why there is no power at an EVSE, the weightiest first; empty while it charges freely."""
-    return [*_faults(station, one), *_service(station, one), *_use(one, settings, station),
-            *_power(one)]
+def reasons(station: StationPicture, one: EvsePicture, *, in_service: bool) -> list[Reason]:
+    """Why there is no power at an EVSE, the weightiest first; empty while it charges freely.
+
+    `in_service`: nobody has taken the station as a whole out of service.
+    """
+    return [*_faults(station, one), *_service(station, one, in_service=in_service),
+            *_use(one, station), *_power(one)]
 
 
 def _faults(station: StationPicture, one: EvsePicture) -> Iterator[Reason]:
@@ -45,24 +47,24 @@ def _faults(station: StationPicture, one: EvsePicture) -> Iterator[Reason]:
                          since=row["since"], evidence=row["detail"])
 
 
-def _service(station: StationPicture, one: EvsePicture) -> Iterator[Reason]:
+def _service(station: StationPicture, one: EvsePicture, *, in_service: bool) -> Iterator[Reason]:
     if not station.booted:
         yield reason("starting", "the daemon is starting", "wait a moment")
     if station.resetting:
         yield reason("resetting", "the station is about to restart", "wait for the restart")
-    if not station.operative:
-        yield reason("station_inoperative", "the station is out of service",
-                     "cpctl evse availability 0 operative, or the central system")
-    elif not one.operative:
-        yield reason("evse_inoperative", "the EVSE is out of service",
-                     f"cpctl evse availability {one.evse} operative, or the central system")
-    if station.registration is not Registration.ACCEPTED:
+    if station.registration is not Registration.ACCEPTED and not station.operative:
         yield reason("not_accepted", "the central system has not accepted the station",
                      "see cpctl status; policy.tx_before_accepted rules what is possible",
-                     evidence=station.registration.value)
+                     evidence=f"registration {station.registration.value}")
+    if not in_service:
+        yield reason("station_inoperative", "the station is out of service",
+                     "cpctl evse availability 0 operative, or the central system")
+    elif station.operative and not one.operative:
+        yield reason("evse_inoperative", "the EVSE is out of service",
+                     f"cpctl evse availability {one.evse} operative, or the central system")
 
 
-def _use(one: EvsePicture, settings: Settings, station: StationPicture) -> Iterator[Reason]:
+def _use(one: EvsePicture, station: StationPicture) -> Iterator[Reason]:
     if one.claim is ClaimState.ASKED:
         change = "the answer of the central system" if station.online else "the offline rules"
         yield reason("authorizing", "the token is being authorized", change)

@@ -57,8 +57,13 @@ class Methods:
         act = self._row(method)[1]
         try:
             return await act(Args(method, params), caller)
+        except TimeoutError as problem:
+            raise wire.ApiError(wire.TIMED_OUT, f"{method}: no answer in time",
+                                "see cpctl hw list and the log") from problem
         except self._app.device_errors as problem:
-            raise wire.ApiError(wire.FAILED, str(problem), "see cpctl hw list") from problem
+            finding, _, step = str(problem).rpartition("; ")
+            raise wire.ApiError(wire.FAILED, finding or step,
+                                step if finding else "see cpctl hw list") from problem
 
     def _row(self, method: str) -> tuple[Right, Method]:
         row = self._table.get(method)
@@ -131,7 +136,7 @@ class StationMethods:
         return {"evses": [
             {"id": one.evse, "status": evse(one, words)["status"], "power": one.power.value,
              "offered_a": one.offered_a,
-             "reasons": reasons(picture, one, self._app.loop.settings),
+             "reasons": reasons(picture, one, in_service=self._app.loop.station.operative),
              "limits": limits(self._app.claims(one.evse))}
             for one in picture.evses if number in (None, one.evse)]}
 

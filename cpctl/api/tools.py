@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Any
 
 from cpctl.api import wire
@@ -12,8 +11,6 @@ from cpctl.api.args import Args
 from cpctl.api.plain import plain
 from cpctl.api.server import Caller, Right
 from cpctl.api.wire import ApiError
-from cpctl.core.effects import Effect
-from cpctl.core.events import CardPresented, CardUnusable, Event
 from cpctl.core.faults import CATALOGUE, FaultCode
 
 READ_LIMIT_S = 10.0
@@ -27,8 +24,6 @@ class Tools:
 
     def __init__(self, app: App):
         self._app = app
-        self._card_watchers: list[Caller] = []
-        self._watching = False
 
     def table(self) -> Table:
         return {
@@ -137,9 +132,9 @@ class Tools:
     # --- hardware ----------------------------------------------------------------------------
 
     def _devices(self) -> list[dict[str, Any]]:
-        found = [{"kind": kind, "name": name, "evse": number, "health": health.health.value,
-                  "detail": health.detail}
-                 for kind, name, number, health in self._app.devices.health()]
+        found = [{"kind": one.kind, "name": one.name, "evse": one.evse,
+                  "health": one.health.health.value, "detail": one.health.detail}
+                 for one in self._app.devices.health()]
         return [*found, *self._contactors()]
 
     def _contactors(self) -> list[dict[str, Any]]:
@@ -159,50 +154,27 @@ class Tools:
         """One reading, now. `raw`: each register as the meter gives it, not judged."""
         number, raw = known_evse(self._app, args.whole("evse")), args.flag("raw", False)
         args.done()
+        if not raw:
+            return {"evse": number, "reading": plain(await self._app.devices.read_meter(number))}
         meter = self._app.devices.fitted.meters.get(number)
-        if meter is None:
-            raise ApiError(wire.NOT_FOUND, f"EVSE {number} has no meter", "cpctl hw list")
-        if raw and not hasattr(meter, "raw"):
-            raise ApiError(wire.FAILED, f"{meter.name}: this driver knows no raw registers",
+        if not hasattr(meter, "raw"):
+            raise ApiError(wire.FAILED, f"meter {number}: its driver knows no raw registers",
                            "leave --raw out")
-        reading = await _in_time(meter.raw() if raw else meter.read(), meter.name)
-        return {"evse": number, "raw" if raw else "reading": plain(reading)}
+        async with asyncio.timeout(READ_LIMIT_S):
+            return {"evse": number, "raw": plain(await meter.raw())}
 
     async def read_pilot(self, args: Args, caller: Caller) -> Any:
         number = known_evse(self._app, args.whole("evse"))
         args.done()
-        pilot = self._app.devices.fitted.pilots[number]
-        return {"evse": number, "reading": plain(await _in_time(pilot.read(), pilot.name))}
+        return {"evse": number, "reading": plain(await self._app.devices.read_pilot(number))}
 
     async def reader(self, args: Args, caller: Caller) -> Any:
         """The readers and their health, and each card as a notification `hw.reader`."""
         args.done()
-        self._watch_cards()
-        self._card_watchers.append(caller)
-        caller.at_end.append(lambda: self._card_watchers.remove(caller))
+        caller.at_end.append(self._app.devices.listen_cards(
+            lambda reader, card: caller.tell("hw.reader", {
+                "reader": reader, "token": card.text, "random": card.random})))
         return {"devices": [one for one in self._devices() if one["kind"] == "reader"]}
-
-    def _watch_cards(self) -> None:
-        """From the first time on each card is shown to whoever watches then."""
-        if not self._watching:
-            self._watching = True
-            self._app.loop.witness(self._card)
-
-    def _card(self, event: Event, _: tuple[Effect, ...]) -> None:
-        if not isinstance(event, CardPresented | CardUnusable):
-            return
-        token = event.token.value if isinstance(event, CardPresented) else None
-        for caller in tuple(self._card_watchers):
-            caller.tell("hw.reader", {"reader": event.reader, "token": token})
-
-
-async def _in_time(reading: Awaitable[Any], name: str) -> Any:
-    try:
-        async with asyncio.timeout(READ_LIMIT_S):
-            return await reading
-    except TimeoutError as problem:
-        raise ApiError(wire.TIMED_OUT, f"{name}: no reading within {READ_LIMIT_S:g} s",
-                       "cpctl hw list") from problem
 
 
 def _not_simulated(what: str) -> ApiError:
