@@ -35,6 +35,7 @@ from cpctl.core.events import (
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import Now
 from cpctl.core.settings import TABLE, SettingError, Settings, to_text
+from cpctl.core.station import is_wound_down
 from cpctl.core.values import (
     AfterPowerLoss,
     BootCause,
@@ -78,8 +79,7 @@ FLOOR_S = 3600.0  # how often the time is kept for a start without a clock
 
 # Keys of what is kept beside the settings; those of the core are its own.
 KEPT_BOOT = "runtime.boot_id"
-KEPT_ENDING = "runtime.ending"
-KEPT_EVER_ACCEPTED = "link.ever_accepted"
+KEPT_PLANNED = "planned"  # the core's: what a previous life was about to do
 
 
 class Ending(Enum):
@@ -203,7 +203,7 @@ class App:
             retention_days=self.config.store.retention_days,
             sample_sync_s=settings.integer("store.sample_sync_s"))
         self.clock.raise_floor(self.journal.floor)
-        self.authbook = await AuthBook.open(self.station_store)
+        self.authbook = AuthBook(self.station_store, self.clock.now)
         self._build_core(settings)
         await self._begin(kept)
 
@@ -281,8 +281,8 @@ class App:
             journal_good=not self.journal.report.damaged))
         for event in early:
             self.loop.post(event)
-        await self.station_store.keep(KEPT_BOOT, now.boot)
-        await self.station_store.keep(KEPT_ENDING, None)
+        if kept.get(KEPT_BOOT) != now.boot:
+            await self.station_store.keep(KEPT_BOOT, now.boot)
 
     async def _live(self, ready: Callable[[], None] | None) -> None:
         async with asyncio.TaskGroup() as group:
@@ -376,7 +376,7 @@ class App:
 
     def _is_settled(self) -> bool:
         resume = self.layout.after_power_loss is AfterPowerLoss.RESUME
-        return self._is_dark() and (
+        return is_wound_down(self.loop.station) and (
             resume or not any(one.transaction for one in self.loop.picture.evses))
 
     async def _until(self, holds: Callable[[], bool], limit_s: float) -> None:
@@ -423,20 +423,15 @@ class App:
             if hasattr(self, "executor"):
                 await self.executor.write_held()
             if hasattr(self, "station_store"):
-                await self._keep_last_words()
                 await self.station_store.close()
             if hasattr(self, "journal"):
+                await self.journal.save_floor()
                 await self.journal.close()
         except StoreError as error:
             log.error("the books could not be closed: %s", error)
         finally:
             if hasattr(self, "_writer"):
                 await self._writer.close()
-
-    async def _keep_last_words(self) -> None:
-        if self._ending is not None and self._ending is not Ending.DIED:
-            await self.station_store.keep(KEPT_ENDING, self._ending.value)
-        await self.journal.save_floor()
 
     def _last_breath(self, name: str) -> None:
         """A task died of a bug: power off before anything else is touched."""
@@ -471,9 +466,6 @@ class App:
         self.clock.offer(event.utc_text, event.round_trip_s)
         if event.registration is not Registration.ACCEPTED:
             return
-        if KEPT_EVER_ACCEPTED not in self.station_store.kept:
-            self._start(self._booked("first registration", self.station_store.keep(
-                KEPT_EVER_ACCEPTED, "true")), "ever accepted")
         if event.interval_s > 0:
             text = str(min(event.interval_s, TABLE["link.heartbeat_s"].limit or event.interval_s))
             if int(text) != self.loop.settings.integer("link.heartbeat_s"):
@@ -619,7 +611,7 @@ def _text(path: Path | None) -> str | None:
 def _boot_cause(kept: dict[str, str], boot: str) -> BootCause:
     if KEPT_BOOT not in kept:
         return BootCause.FIRST
-    if kept.get(KEPT_ENDING):
+    if KEPT_PLANNED in kept:
         return BootCause.PLANNED
     return BootCause.CRASH if kept[KEPT_BOOT] == boot else BootCause.POWER_LOSS
 

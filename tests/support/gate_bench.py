@@ -33,7 +33,7 @@ class GateBench:
 
     def __init__(self, *, evses: tuple[int, ...] = (1,), feedback: bool = True,
                  inputs: tuple[str, ...] = ("rcd",), has_lock: bool = True,
-                 has_meter: bool = True, ventilated: bool = False, gate=power_gate) -> None:
+                 has_meter: bool = True, ventilated: bool = False) -> None:
         self.now_ns = START_NS
         self._timers: list[tuple[int, int, HandTimer, Callable[[], None]]] = []
         self._order = 0
@@ -54,7 +54,7 @@ class GateBench:
         layouts = tuple(EvseLayout(evse, has_lock=has_lock, has_meter=has_meter,
                                    ventilated=ventilated, has_feedback=feedback, inputs=inputs)
                         for evse in evses)
-        self.gate = gate.PowerGate(
+        self.gate = power_gate.PowerGate(
             self.switches, layouts, mono_ns=self.mono_ns, later=self.later,
             post=self.posted.append, ask_loop=self._ask, refresh=self.refresh)
 

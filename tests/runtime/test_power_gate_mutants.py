@@ -1,0 +1,58 @@
+"""Every mutant of the power gate dies of its tests, and the tests reach every branch."""
+
+import ast
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from support import gate_bench, mutants
+
+from cpctl.runtime import power_gate
+
+PATH = Path(power_gate.__file__)
+TESTS = Path(__file__).with_name("test_power_gate.py")
+
+# Mutants that change nothing anybody can see, with the reason.
+EQUIVALENT: dict[str, str] = {}
+
+
+def load_tests() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("power_gate_cases", TESTS)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def skip(node: ast.AST) -> bool:
+    return mutants.is_log(node) or (isinstance(node, ast.ClassDef) and node.name == "Timer")
+
+
+def test_every_mutant_of_the_power_gate_dies() -> None:
+    cases = list(mutants.cases(load_tests()))
+
+    def run(module: ModuleType) -> None:
+        gate_bench.power_gate = module
+        for index, case in enumerate(cases):
+            try:
+                case()
+            except BaseException:
+                cases.insert(0, cases.pop(index))  # what killed one kills the next
+                raise
+
+    run(power_gate)
+    logging.disable(logging.CRITICAL)
+    try:
+        alive, tried = mutants.survivors(PATH, power_gate.__name__, run, skip=skip)
+    finally:
+        logging.disable(logging.NOTSET)
+        gate_bench.power_gate = power_gate
+        sys.modules[power_gate.__name__] = power_gate
+
+    left = [one for one in alive if not any(known in one for known in EQUIVALENT)]
+    print(f"{tried} mutants, {len(alive)} alive, {len(left)} unexplained")
+    print("\n".join(left))
+    assert left == []
+    assert tried > 150
