@@ -326,12 +326,11 @@ class Link:
         self._trouble_told.clear()
 
     def _look(self) -> None:
-        if self._picture is None:
-            return
         settings = self._settings()
-        reports = self._desk.statuses(self._picture, self._desk.context())
+        ctx = self._desk.context()
+        picture = self._picture or ctx.picture
         self._board.update(
-            reports, self._picture.at, asyncio.get_running_loop().time(),
+            self._desk.statuses(picture, ctx), picture.at, asyncio.get_running_loop().time(),
             minimum_s=settings.integer("status.minimum_s"),
             drop_short=settings.text("policy.min_status") == "drop")
 
