@@ -89,7 +89,7 @@ class Initial:
                                       "sets already", "keep one of the two")
             return
         self.values[setting] = text
-        self._places[setting] = f"{label} (line {where.line})"
+        self._places[setting] = f"{label} at {where}"
 
 
 def _flat(one: Section, prefix: str, ids: tuple[str, ...]) -> list[tuple[str, Located]]:
