@@ -87,7 +87,7 @@ class Post:
         if self.car is not None:
             self.car.no_s2 = "no_s2" in self.faults
             self.car.stuck_in_c = "stuck_in_c" in self.faults
-            self.car.greedy = "over_current" in self.faults
+            self.car.greedy = "greedy" in self.faults
 
     def set_coil(self, *, on: bool) -> None:
         """The contact follows the coil, as far as it can."""

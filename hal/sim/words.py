@@ -7,6 +7,7 @@ INPUT_FAULTS = {
     "door": ("door", "DOOR_OPEN"),
     "ground": ("ground", "GROUND_FAILURE"),
     "over_temperature": ("temperature", "OVER_TEMPERATURE"),
+    "over_current": ("over_current", "OVER_CURRENT"),
 }
 #: fault kind -> kind of device that falls silent
 LOST_FAULTS = {
@@ -20,6 +21,6 @@ LOST_FAULTS = {
 #: fault kinds that are something in the world
 WORLD_FAULTS = (
     "weld", "feedback_stuck", "did_not_close", "pilot_e", "pilot_f", "diode", "no_s2",
-    "stuck_in_c", "over_current", "lock_jammed",
+    "stuck_in_c", "greedy", "lock_jammed",
 )
 FAULT_KINDS: tuple[str, ...] = (*INPUT_FAULTS, *LOST_FAULTS, *WORLD_FAULTS, "other")

@@ -402,7 +402,7 @@ def test_a_car_without_s2_never_asks(world: World) -> None:
 
 def test_a_greedy_car_draws_more_than_it_is_offered(world: World) -> None:
     world.charge(offer_a=16.0)
-    world.board.fault("over_current", 1)
+    world.board.fault("greedy", 1)
 
     assert min(world.board.read_meter(1).currents_a) > 16.0 * 1.1 + 1.0
 
