@@ -49,11 +49,11 @@ class Reader(CardReader):
         _board(self).add_reader(self)
 
     async def close(self) -> None:
-        _board(self).remove_reader(self)
+        self.lose()
 
     async def cards(self) -> AsyncIterator[CardUid]:
         if self._seen is None:
-            raise DeviceGone(f"{self.name}: is not open")
+            raise DeviceGone(f"{self.name}: is not open; open it first")
         while (card := await self._seen.get()) is not None:
             yield card
         raise DeviceGone(f"{self.name}: simulated reader is gone; clear reader_lost")

@@ -8,6 +8,7 @@ As a program (`python pcscd.py SCRIPT ARGS…`) it is the inner half: inside the
 raises the loopback, hides /run/pcscd and becomes the script.
 """
 
+import contextlib
 import fcntl
 import functools
 import os
@@ -61,6 +62,7 @@ class Pcscd:
         deadline = time.monotonic() + 20.0
         while not _answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
                 raise RuntimeError(f"pcscd did not start:\n{self.log()}")
             time.sleep(0.01)
 
@@ -112,10 +114,12 @@ def run_in_pcsc_namespace(
     try:
         out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
-        os.killpg(process.pid, signal.SIGKILL)
+        _end_group(process.pid)
         out, err = process.communicate()
         raise AssertionError(
             f"{script} did not end within {timeout_s:g} s\n{out}\n{err}") from error
+    finally:
+        _end_group(process.pid)  # also what a script that crashed has left running
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
@@ -137,6 +141,11 @@ def _pcscd_help() -> str:
     done = subprocess.run([str(pcscd_program()), "--help"], capture_output=True, text=True,
                           check=False)
     return done.stdout + done.stderr
+
+
+def _end_group(leader: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _unshare() -> list[str]:
