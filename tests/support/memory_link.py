@@ -48,9 +48,11 @@ class StationEnd:
     async def send(self, text: str) -> None:
         if self._wire.closed is not None:
             raise ConnectionLost(*self._wire.closed)
-        self._network.passing("station", text)
-        if not self._wire.silent and self._wire.closed is None:
+        if self._network.passes("station", text) and self._alive():
             self._wire.to_central.put_nowait(text)
+
+    def _alive(self) -> bool:
+        return not self._wire.silent and self._wire.closed is None
 
     async def ping(self) -> Awaitable[object]:
         if self._wire.closed is not None:
@@ -84,9 +86,11 @@ class CentralEnd:
     async def send(self, text: str) -> None:
         if self._wire.closed is not None:
             raise EOFError("closed")
-        self._network.passing("central", text)
-        if not self._wire.silent and self._wire.closed is None:
+        if self._network.passes("central", text) and self._alive():
             self._wire.to_station.put_nowait(text)
+
+    def _alive(self) -> bool:
+        return not self._wire.silent and self._wire.closed is None
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         self._wire.end(code, reason)
@@ -101,6 +105,7 @@ class Network:
         self.subprotocol: str | None = "ocpp1.6"
         self.attempts: list[tuple[str, dict[str, str]]] = []
         self.on_frame: Callable[[str, str], None] | None = None
+        self.sealed = False  # nothing passes any more, and nobody notices
         self._wires: list[Wire] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -117,9 +122,13 @@ class Network:
         task.add_done_callback(self._tasks.discard)
         return StationEnd(wire, self.subprotocol, self)
 
-    def passing(self, sender: str, text: str) -> None:
+    def passes(self, sender: str, text: str) -> bool:
+        """Whether a frame arrives. One that seals the network by being seen still does."""
+        if self.sealed:
+            return False
         if self.on_frame is not None:
             self.on_frame(sender, text)
+        return True
 
     def down(self) -> None:
         """The network goes: what is under way is lost, nobody can connect."""
