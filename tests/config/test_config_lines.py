@@ -58,7 +58,8 @@ def test_lines_of_a_hard_text() -> None:
         ("lit",): 9, ("end",): 12, ("array",): 13, ("array", 0): 14, ("array", 1): 15,
         ("array", 2, "inner"): 15, ("array", 2, "deep", "er", 0): 15, ("array", 3): 17,
         ("array", 3, 1): 18, ("inline", "b c", "d"): 20, ("inline", "e", 0, "f"): 20,
-        ("when",): 21, ("table",): 23, ("table", "one"): 24, ("table", "sub", "odd name", "two"): 26,
+        ("when",): 21, ("table",): 23, ("table", "one"): 24,
+        ("table", "sub", "odd name", "two"): 26,
         ("list", 0, "id"): 28, ("list", 0, "child", "x"): 30, ("list", 0, "many", 1, "y"): 34,
         ("list", 1, "id"): 36, ("list", 1, "many", 0, "y"): 38,
     }
