@@ -481,7 +481,9 @@ class Board:
 
     def _is_lost(self, kind: str, evse: int | None, name: str = "") -> bool:
         short = name.removeprefix(f"{kind} ")
-        return any(lost == kind and where in (None, evse) and which in ("", name, short)
+        serves_all = kind == "reader" and evse is None
+        return any(lost == kind and (where in (None, evse) or serves_all)
+                   and which in ("", name, short)
                    for lost, where, which in tuple(self._lost))
 
     def _must_answer(self, kind: str, evse: int, *, gone: bool = False) -> None:

@@ -533,14 +533,15 @@ def test_a_tap_without_a_reader_is_refused(world: World) -> None:
         world.board.tap("A", reader="side")
 
 
-def test_a_lost_reader_cannot_be_opened(world: World) -> None:
+@pytest.mark.parametrize("evse", [None, 1])
+def test_a_lost_reader_cannot_be_opened(world: World, evse: int | None) -> None:
     slot = Slot("reader front")
     world.board.add_reader(slot)
-    world.board.fault("reader_lost")
+    world.board.fault("reader_lost", evse)
 
     with pytest.raises(DeviceGone):
         world.board.add_reader(slot)
-    world.board.clear("reader_lost")
+    world.board.clear("reader_lost", evse)
     world.board.add_reader(slot)
 
     assert slot.seen == ["lost"]
