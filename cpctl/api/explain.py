@@ -52,14 +52,14 @@ def _service(station: StationPicture, one: EvsePicture, *, in_service: bool) -> 
         yield reason("starting", "the daemon is starting", "wait a moment")
     if station.resetting:
         yield reason("resetting", "the station is about to restart", "wait for the restart")
-    if station.registration is not Registration.ACCEPTED and not station.operative:
-        yield reason("not_accepted", "the central system has not accepted the station",
-                     "see cpctl status; policy.tx_before_accepted rules what is possible",
-                     evidence=f"registration {station.registration.value}")
     if not in_service:
         yield reason("station_inoperative", "the station is out of service",
                      "cpctl evse availability 0 operative, or the central system")
-    elif station.operative and not one.operative:
+    elif not station.operative and station.registration is not Registration.ACCEPTED:
+        yield reason("not_accepted", "the central system has not accepted the station",
+                     "see cpctl status; policy.tx_before_accepted rules what is possible",
+                     evidence=f"registration {station.registration.value}")
+    elif not one.operative:
         yield reason("evse_inoperative", "the EVSE is out of service",
                      f"cpctl evse availability {one.evse} operative, or the central system")
 
