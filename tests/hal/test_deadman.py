@@ -1,11 +1,13 @@
 """The dead-man: leases that lapse by themselves, in virtual time and with real threads."""
 
+import asyncio
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.aio import run
 
 from hal.contracts import Contactor, Parts
 from hal.deadman import DeadMan, Leased
@@ -280,6 +282,24 @@ def test_a_driver_that_hangs_keeps_no_other_contactor_closed(threaded: Threaded)
     assert served
     assert threaded.wait_until(lambda: (hanging, None) in threaded.told)
     assert not hanging.on
+
+
+def test_a_stalled_event_loop_ends_in_power_off_and_its_late_renewal_changes_nothing(
+        threaded: Threaded) -> None:
+    coil = Coil(threaded.deadman)
+
+    async def story() -> tuple[bool, bool, bool]:
+        coil.close(lease_s=1.5)
+        for _ in range(5):  # a loop that is well renews in time
+            await asyncio.sleep(0.02)
+            renewed = coil.renew(lease_s=1.5)
+        threaded.wait_until(lambda: bool(threaded.told))  # the loop hangs here
+        await asyncio.sleep(0)
+        return renewed, coil.renew(lease_s=1.5), coil.on
+
+    in_time, late, still_on = run(story())
+
+    assert (in_time, late, still_on) == (True, False, False)
 
 
 def test_a_listener_whose_loop_has_gone_does_not_stop_the_thread() -> None:
