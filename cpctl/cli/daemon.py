@@ -60,9 +60,24 @@ def run(args: Namespace, screen: Screen) -> int:
         found = config.load(Path(args.config))
     except config.ConfigError as error:
         return _mistakes(screen, error)
+    if _answers(str(found.socket)):  # before anything of it is touched
+        screen.error(f"another daemon answers on {found.socket}",
+                     "stop it first (systemctl stop cpctl), or set api.socket and store.path",
+                     FAILED)
+        return FAILED
     command = [sys.executable, "-m", "cpctl", "run", "--config", args.config,
                "--log-level", args.log_level]
     return _live(found, args.log_level, command, screen)
+
+
+def _answers(path: str) -> bool:
+    from cpctl.api.client import Client, Unreachable
+
+    try:
+        Client(path, 2.0).close()
+    except Unreachable:
+        return False
+    return True
 
 
 def _live(found: Config, log_level: str, command: list[str], screen: Screen) -> int:
