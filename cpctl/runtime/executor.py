@@ -1,8 +1,8 @@
 """Carries effects out in the order of law 3: release, record, answer, energise, tell.
 
 What makes the station safer (power off, an offer withdrawn, a bar) is done at once, even while a
-slow disk is awaited, and takes out of the queue what it overtakes. Everything else waits its turn,
-batch by batch: nothing is promised or energised before the record it hangs on is durable. While the
+slow disk is awaited, and takes out of the queue what it overtakes; a token is asked about at once,
+too, since nothing durable hangs on a question. Everything else waits its turn, batch by batch: nothing is promised or energised before the record it hangs on is durable. While the
 books cannot be written facts are held in memory, and written first as soon as writing works.
 """
 
@@ -119,7 +119,7 @@ _GRADES: dict[type[Effect], Grade] = {
     EnergisePower: Grade.ENERGISE,
     LockPlug: Grade.ENERGISE,
     UnlockPlug: Grade.ENERGISE,
-    Authorize: Grade.TELL,
+    Authorize: Grade.AT_ONCE,
     Notify: Grade.TELL,
     Show: Grade.TELL,
     RestartStation: Grade.TELL,
@@ -240,6 +240,8 @@ class Executor:
                 self._hands.offer(effect.evse, effect.offer)
             case BarPower():
                 self._gate.bar(effect.evse, effect.reasons)
+            case Authorize():
+                self._hands.authorize(effect)
 
     # --- in order ----------------------------------------------------------------------------
 
@@ -386,8 +388,6 @@ class Executor:
 
     def _tell(self, effect: Effect) -> None:
         match effect:
-            case Authorize():
-                self._hands.authorize(effect)
             case Notify():
                 self._hands.notify(effect.notice)
             case Show():

@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from cpctl.core import station as core
 from cpctl.core.effects import Effect, SaveSetting
 from cpctl.core.events import DeadlineReached, Event
 from cpctl.core.now import NS_PER_S, Now
 from cpctl.core.settings import Settings
+from cpctl.core.station import new, next_deadline, step
 from cpctl.core.values import StationLayout
 from cpctl.core.views import StationPicture, picture
 
@@ -36,7 +36,7 @@ class Loop:
         self._now = now
         self._submit = submit
         self.settings = settings
-        self.station = core.new(layout)
+        self.station = new(layout)
         self.picture: StationPicture = picture(self.station, now(), settings)
         self._inbox: deque[Event | Probe] = deque()
         self._wake = asyncio.Event()
@@ -96,7 +96,7 @@ class Loop:
     def _decide(self, event: Event) -> None:
         now = self._now()
         log.debug("event %s", event)
-        self.station, effects = core.step(self.station, event, now, self.settings)
+        self.station, effects = step(self.station, event, now, self.settings)
         for effect in effects:
             log.debug("effect %s", effect)
             if isinstance(effect, SaveSetting):
@@ -118,7 +118,7 @@ class Loop:
     def _arm(self) -> None:
         """Set the one timer to the core's next deadline."""
         now = self._now()
-        deadline_ns = core.next_deadline(self.station, now, self.settings)
+        deadline_ns = next_deadline(self.station, now, self.settings)
         if deadline_ns == self._timer_ns:
             return
         self._disarm()

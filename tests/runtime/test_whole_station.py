@@ -1,11 +1,399 @@
 """The whole daemon in virtual time: loop, core, executor, gate, devices, books."""
 
+import asyncio
+
+import pytest
 from support.station_bench import StationBench, with_app
 
+from cpctl.app import Ending
+from cpctl.core.effects import EnergisePower, Record, ReleasePower, SetOffer, TransactionEnded
+from cpctl.core.events import (
+    DeviceLost,
+    EnergiseRefused,
+    JournalFailed,
+    JournalRecovered,
+    PowerReleased,
+    StopRequested,
+)
+from cpctl.core.values import StopReason
+from cpctl.store.errors import JournalError
+from hal.values import OfferKind
 
-def test_a_card_starts_and_stops_a_charge(tmp_path) -> None:
+
+def moments(bench: StationBench, what: str, value: object) -> list[int]:
+    return [one.mono_ns for one in bench.board.history if (one.what, one.value) == (what, value)]
+
+
+def offer_withdrawn_ns(bench: StationBench) -> int:
+    return next(one.mono_ns for one in reversed(bench.board.history)
+                if one.what == "offer" and one.value.kind is not OfferKind.CURRENT)
+
+
+def ended(bench: StationBench) -> list[TransactionEnded]:
+    return [one.fact for one in bench.trace
+            if isinstance(one, Record) and isinstance(one.fact, TransactionEnded)]
+
+
+async def card(bench: StationBench) -> None:
+    bench.board.tap("04A1B2C3", evse=1)
+
+
+async def remote_stop(bench: StationBench) -> None:
+    session = bench.evse().session
+    await bench.app.requests.ask(lambda request: StopRequested(request, session=session))
+
+
+async def limit_below_the_least(bench: StationBench) -> None:
+    bench.board.cable(1, 5.0)
+
+
+GENTLE = pytest.mark.parametrize("act", [card, remote_stop, limit_below_the_least],
+                                 ids=lambda act: act.__name__)
+
+
+@GENTLE
+def test_what_ends_charging_without_danger_asks_the_car_first(tmp_path, act) -> None:
     async def story(bench: StationBench) -> None:
         await bench.charge()
+
+        await act(bench)
+        await bench.until(lambda: not bench.coil())
+
+        left_c = moments(bench, "pilot", bench.board.look(1).pilot)[-1]
+        off = moments(bench, "coil", False)[-1]
+        assert offer_withdrawn_ns(bench) < left_c <= off
+
+    with_app(story, tmp_path)
+
+
+@GENTLE
+def test_a_car_that_stays_in_c_is_cut_off_after_six_seconds_at_the_latest(tmp_path, act) -> None:
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+        bench.board.fault("stuck_in_c", 1)
+
+        await act(bench)
+        await bench.until(lambda: not bench.coil())
+
+        waited_ns = moments(bench, "coil", False)[-1] - offer_withdrawn_ns(bench)
+        assert 5_500_000_000 <= waited_ns <= 6_000_000_000
+
+    with_app(story, tmp_path)
+
+
+@pytest.mark.parametrize("state", ["A", "B", "E", "F"])
+def test_a_pilot_leaving_c_opens_at_the_same_moment(tmp_path, state: str) -> None:
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+
+        bench.board.pilot(1, state)
+        await bench.until(lambda: not bench.coil())
+
+        assert moments(bench, "coil", False)[-1] - moments(
+            bench, "pilot", bench.board.look(1).pilot)[-1] < 1_000_000
+
+    with_app(story, tmp_path)
+
+
+def test_a_tripped_rcd_opens_at_the_same_moment(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+        tripped_ns = bench.virtual.monotonic_ns()
+
+        bench.board.fault("rcd", 1)
+        await bench.until(lambda: not bench.coil())
+
+        assert moments(bench, "coil", False)[-1] - tripped_ns < 1_000_000
+        assert bench.evse().faulted
+
+    with_app(story, tmp_path)
+
+
+def test_a_pilot_poller_that_hangs_leads_to_power_off(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+        bench.see()
+
+        async def hang():
+            await asyncio.Event().wait()
+        bench.app.hardware.fitted.pilots[1].read = hang
+        await bench.until(lambda: not bench.coil(), limit_s=2.5)
+
+        release = next(one for one in bench.trace if isinstance(one, PowerReleased))
+        assert release.reasons == ("pilot_stale",)
+        await bench.until(lambda: any(isinstance(one, DeviceLost) and one.kind == "pilot"
+                                      for one in bench.trace))
+
+    with_app(story, tmp_path)
+
+
+def test_a_meter_that_falls_silent_leads_to_power_off_and_charging_goes_on_after(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+
+        bench.board.fault("meter_lost", 1)
+        await bench.until(lambda: not bench.coil(), limit_s=45)
         assert bench.evse().transaction
+
+        bench.board.clear("meter_lost", 1)
+        await bench.until(bench.coil, limit_s=60)
+
+    with_app(story, tmp_path)
+
+
+def test_a_loop_that_does_not_answer_leads_to_power_off(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+
+        bench.app.loop._take = lambda most: bench.app.loop._wake.clear()  # it hears and does nothing
+        await bench.until(lambda: not bench.coil(), limit_s=3)
+        del bench.app.loop._take
+
+    with_app(story, tmp_path)
+
+
+class Disk:
+    """Books whose writing can be made to fail or to wait."""
+
+    def __init__(self, bench: StationBench) -> None:
+        self.fails = self.waiting = False
+        self.turn = asyncio.Event()
+        self.turn.set()
+        self._record = bench.app.journal.record
+        bench.app.journal.record = self.record
+
+    async def record(self, facts):
+        self.waiting = True
+        await self.turn.wait()
+        self.waiting = False
+        if self.fails:
+            raise JournalError("journal.db: the disk is full")
+        return await self._record(facts)
+
+
+def test_nothing_is_energised_while_the_books_cannot_be_written(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        disk = Disk(bench)
+        disk.fails = True
+        bench.see()
+
+        bench.board.plug(1)
+        await bench.pass_s(0.5)
+        bench.board.tap("04A1B2C3", evse=1)
+        await bench.pass_s(30)
+
+        assert not bench.coil() and not moments(bench, "coil", True)
+        assert any(isinstance(one, JournalFailed) for one in bench.trace)
+        assert bench.app.executor.held
+
+    with_app(story, tmp_path)
+
+
+def test_a_disk_that_fails_ends_the_charge_and_what_was_held_is_written_later(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+        session = bench.evse().session
+        disk = Disk(bench)
+        disk.fails = True
+        bench.see()
+
+        bench.board.tap("04A1B2C3", evse=1)
+        await bench.until(lambda: not bench.coil())
+        await bench.pass_s(20)
+        assert any(isinstance(one, TransactionEnded) for one in bench.app.executor.held)
+        assert not any(isinstance(one, TransactionEnded)
+                       for one in bench.app.journal.facts_of(session))
+
+        disk.fails = False
+        await bench.until(lambda: any(isinstance(one, JournalRecovered) for one in bench.trace))
+        row = await bench.app.journal.session(session)
+        assert row is not None and row.stop_reason == "Local"
+        assert not bench.app.executor.held
+
+    with_app(story, tmp_path)
+
+
+def test_a_release_does_not_wait_for_a_slow_disk(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+        disk = Disk(bench)
+        disk.turn.clear()
+        bench.see()
+        await bench.until(lambda: disk.waiting)
+        bench.board.fault("stuck_in_c", 1)
+
+        bench.board.tap("04A1B2C3", evse=1)
+        await bench.until(lambda: not bench.coil())
+
+        assert disk.waiting
+        assert any(isinstance(one, ReleasePower) for one in bench.trace)
+        disk.turn.set()
+
+    with_app(story, tmp_path)
+
+
+def test_an_order_that_waited_behind_a_slow_disk_cannot_close_what_was_opened(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+        bench.board.pilot(1, "B")
+        await bench.until(lambda: not bench.coil())
+        await bench.pass_s(30)
+        disk = Disk(bench)
+        disk.turn.clear()
+        bench.see()
+        await bench.until(lambda: disk.waiting)
+
+        bench.board.pilot(1, "C")
+        await bench.until(lambda: any(isinstance(one, EnergisePower) for one in bench.trace))
+        assert not bench.coil()
+        bench.board.pilot(1, "B")
+        await bench.pass_s(0.1)
+        bench.board.pilot(1, "C")
+        await bench.pass_s(0.1)
+        disk.turn.set()
+        await bench.pass_s(0.05)
+
+        refusals = [one for one in bench.trace if isinstance(one, EnergiseRefused)]
+        assert refusals and refusals[0].reasons == ("stale",)
+        assert not bench.coil()
+        await bench.until(bench.coil, limit_s=60)
+
+    with_app(story, tmp_path)
+
+
+def test_no_offer_outlives_its_withdrawal_in_the_queue(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        bench.board.cable(1, 10.0)
+        await bench.charge()
+        disk = Disk(bench)
+        disk.turn.clear()
+        bench.see()
+        await bench.until(lambda: disk.waiting)
+        bench.board.cable(1, 20.0)
+        await bench.until(lambda: any(isinstance(one, SetOffer) and one.offer.current_a == 20.0
+                                      for one in bench.trace))
+
+        bench.board.unplug(1)
+        await bench.pass_s(1)
+        disk.turn.set()
+        await bench.pass_s(1)
+
+        offers = [one.value for one in bench.board.history if one.what == "offer"]
+        assert offers[-1].kind is not OfferKind.CURRENT
+        assert all(one.current_a != 20.0 for one in offers)
+
+    with_app(story, tmp_path)
+
+
+def test_the_end_withdraws_the_offer_ends_the_transaction_and_writes_the_books(tmp_path) -> None:
+    seen: list[StationBench] = []
+
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+        bench.see()
+        seen.append(bench)
+
+    ending = with_app(story, tmp_path)
+
+    bench = seen[0]
+    assert ending is Ending.STOP
+    assert not bench.coil()
+    assert [fact.reason for fact in ended(bench)] == [StopReason.REBOOT]
+    assert offer_withdrawn_ns(bench) < moments(bench, "coil", False)[-1]
+
+
+def test_at_the_end_a_car_that_stays_in_c_is_cut_off_within_three_seconds(tmp_path) -> None:
+    seen: list[tuple[StationBench, int]] = []
+
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+        bench.see()
+        bench.board.fault("stuck_in_c", 1)
+        seen.append((bench, bench.virtual.monotonic_ns()))
+
+    with_app(story, tmp_path)
+
+    bench, began_ns = seen[0]
+    assert moments(bench, "coil", False)[-1] - began_ns <= 3_000_000_000
+    assert [fact.reason for fact in ended(bench)] == [StopReason.REBOOT]
+
+
+def test_a_task_that_dies_of_a_bug_takes_power_off_before_anything_else(tmp_path, caplog) -> None:
+    seen: list[StationBench] = []
+
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+        seen.append(bench)
+
+        def bug(most: int) -> None:
+            raise ZeroDivisionError("a bug in the core")
+        bench.app.loop._take = bug
+        bench.app.loop.ask(lambda: None)
+        await bench.until(lambda: not bench.coil())
+
+    ending = with_app(story, tmp_path)
+
+    assert ending is Ending.DIED
+    assert not seen[0].coil()
+    assert "died of a bug" in caplog.text
+
+
+def test_coils_are_off_before_anything_else_happens_at_a_start(tmp_path) -> None:
+    from support.station_bench import build
+    from support.virtual_loop import VirtualLoop, run
+
+    loop = VirtualLoop()
+
+    async def whole() -> None:
+        app = build(tmp_path, loop)
+        app.board.set_coil(1, on=True)
+        order: list[str] = []
+        app.seams = type(app.seams)(**{**app.seams.__dict__, "writer": lambda: (
+            order.append("books"), __import__("cpctl.store.db").store.db.InlineWriter())[1]})
+        before = app.gate.make_safe
+        app.gate.make_safe = lambda: (before(), order.append(
+            "on" if app.board.look(1).coil else "off"))
+        running = asyncio.ensure_future(app.run(lambda: order.append("ready")))
+        await asyncio.sleep(1)
+        app.stop()
+        await running
+        assert order == ["off", "books", "ready"]
+
+    run(whole(), loop=loop)
+
+
+def test_a_charge_left_open_by_a_dead_process_is_ended_at_the_next_start(tmp_path) -> None:
+    sessions: list[int] = []
+
+    async def charge(bench: StationBench) -> None:
+        await bench.charge()
+        sessions.append(bench.evse().session)
+        bench.app.loop._take = lambda most: (_ for _ in ()).throw(RuntimeError("killed"))
+        bench.app.loop.ask(lambda: None)
+        await bench.until(lambda: not bench.coil())
+
+    async def look(bench: StationBench) -> None:
+        await bench.pass_s(10)
+        row = await bench.app.journal.session(sessions[0])
+        assert row is not None and row.stop_reason == "Reboot"
+
+    assert with_app(charge, tmp_path) is Ending.DIED
+    with_app(look, tmp_path)
+
+
+def test_at_idle_nothing_wakes_up(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        await bench.pass_s(60)
+        turns = 0
+        once = bench.virtual._run_once
+
+        def counted() -> None:
+            nonlocal turns
+            turns += 1
+            once()
+        bench.virtual._run_once = counted
+        await bench.pass_s(600)
+        del bench.virtual._run_once
+        assert turns < 150, f"{turns} turns of the event loop in 600 s"
 
     with_app(story, tmp_path)

@@ -1,6 +1,6 @@
 """Mutants of a module: one small change each, and whether the given checks notice it.
 
-`survivors(path, run)` compiles each mutant and calls `run(module)`; a mutant dies when `run` raises.
+`survivors(path, name, run)` compiles each mutant and calls `run(module)`; a mutant dies when it raises.
 Time that a mutant makes endless is cut short by an alarm.
 """
 
@@ -68,7 +68,7 @@ def survivors(path: Path, name: str, run: Callable[[types.ModuleType], None], *,
             with _alarm(LIMIT_S):
                 exec(compile(mutant.tree, str(path), "exec"), module.__dict__)
                 run(module)
-        except BaseException as death:  # noqa: BLE001 - whatever it dies of, it is dead
+        except BaseException as death:
             if isinstance(death, KeyboardInterrupt):
                 raise
         else:
