@@ -256,14 +256,16 @@ class Link:
         loop = asyncio.get_running_loop()
         end = self._end = loop.create_future()
         self._begin(socket, loop.time())
+        why = "closed by the station"
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(work(socket), name=f"link {work.__name__}")
                          for work in (self._read, self._write, self._ping)]
-                self._detail = await end
+                why = await end
                 for task in tasks:
                     task.cancel()
         finally:
+            self._detail = why
             await self._ended(socket, loop.time())
 
     def _begin(self, socket: Socket, now_s: float) -> None:

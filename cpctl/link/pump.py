@@ -1,7 +1,8 @@
 """Chooses what goes out next and waits for its answer: the one call outstanding.
 
-Boot alone; then questions, statuses and notices pass the facts, unless the facts are owed a turn
-because something else was not answered or has had its share. One task for all connections: it is
+Boot alone; then questions, statuses and notices pass the facts. But once a status or a notice was
+not answered in time the facts go first until none is due, and after an unanswered question or a
+long row of other messages one fact does: no transaction waits longer than one call. One task for all connections: it is
 never cancelled in the middle of the books. Times are monotonic seconds of the event loop.
 """
 
@@ -64,7 +65,9 @@ class Lanes:
         self.boot, self.queries, self.statuses = boot, queries, statuses
         self.notices, self.money, self.news, self.heartbeat = notices, money, news, heartbeat
         self.usual: tuple[Lane, ...] = (queries, statuses, notices, money, news, heartbeat)
-        self.facts_first: tuple[Lane, ...] = (money, news, queries, statuses, notices, heartbeat)
+        self.facts_next: tuple[Lane, ...] = (money, news, queries, statuses, notices, heartbeat)
+        self.facts_until_done: tuple[Lane, ...] = (
+            queries, money, news, statuses, notices, heartbeat)
 
 
 class Pump:
@@ -83,7 +86,8 @@ class Pump:
         self._alarm: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._rest = asyncio.Event()
-        self._owed = False
+        self._owed_one = False
+        self._owed_all = False
         self._others = 0
         self._silent = 0
 
@@ -125,21 +129,26 @@ class Pump:
             if letter is None and self._rules.registration.value == "pending":
                 letter = self._lanes.notices.first(now_s, triggered_only=True)
             return letter
-        owed = self._owed
-        for lane in self._lanes.facts_first if owed else self._lanes.usual:
+        for lane in self._order():
             letter = await lane.next(now_s)
             if letter is not None:
-                self._keep_turns(lane, owed=owed)
+                self._keep_turns(lane)
                 return letter
-        self._owed = False
         return None
 
-    def _keep_turns(self, lane: Lane, *, owed: bool) -> None:
-        if lane is self._lanes.money or lane is self._lanes.news:
-            self._owed, self._others = False, 0
+    def _order(self) -> tuple[Lane, ...]:
+        if self._owed_one:
+            return self._lanes.facts_next
+        return self._lanes.facts_until_done if self._owed_all else self._lanes.usual
+
+    def _keep_turns(self, lane: Lane) -> None:
+        if isinstance(lane, FactLane):
+            self._owed_one, self._others = False, 0
             return
-        self._others += 1
-        self._owed = not owed and self._others >= SHARE
+        if self._owed_one or lane is not self._lanes.queries:
+            self._owed_all = False  # it is this one's turn, so no fact was due
+        self._others = 0 if self._owed_one else self._others + 1
+        self._owed_one = self._others >= SHARE
 
     async def _sleep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._rest.set()
@@ -187,8 +196,10 @@ class Pump:
             return
         log.warning("%s was not answered within %d s", letter.call.action,
                     self._settings().integer("link.call_timeout_s"))
-        if not isinstance(letter.lane, FactLane):
-            self._owed = True
+        if letter.lane is self._lanes.queries:
+            self._owed_one = True
+        elif not isinstance(letter.lane, FactLane):
+            self._owed_all = True
         proved = self._wire.heard_s > letter.sent_s or await self._proved()
         if proved or not isinstance(letter.lane, FactLane):
             await letter.lane.done(letter, outcome, now_s)

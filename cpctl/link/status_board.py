@@ -105,7 +105,11 @@ class StatusBoard:
                 seen.queued = True
 
     def next(self, now_s: float) -> Telling | None:
-        """The first that may be told now; it stays the caller's until told or put back."""
+        """The first that may be told now; it stays the caller's until told or put back.
+
+        What waits for its repetition and holds no longer is left out: newer news has been told.
+        """
+        self._waiting = deque(one for one in self._waiting if not one.tries or self._holds(one))
         for index, telling in enumerate(self._waiting):
             if telling.not_before_s <= now_s:
                 del self._waiting[index]
@@ -127,12 +131,15 @@ class StatusBoard:
         """No answer in time: to the back, a few times, and only while it still holds."""
         self._flying = None
         telling.tries += 1
-        seen = self._seen.get(telling.key)
-        if telling.tries >= MOST_TRIES or seen is None or seen.report != telling.report:
+        if telling.tries >= MOST_TRIES or not self._holds(telling):
             return False
         telling.not_before_s = now_s + wait_s * telling.tries
         self._waiting.append(telling)
         return True
+
+    def _holds(self, telling: Telling) -> bool:
+        seen = self._seen.get(telling.key)
+        return seen is not None and seen.report == telling.report
 
     def _enqueue(self, key: Key, seen: _Seen) -> None:
         seen.queued = True

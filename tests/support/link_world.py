@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from cpctl.core.effects import (
@@ -113,6 +114,8 @@ class Books:
         self.reasons: dict[int, str] = {}
         self.broken = 0
         self.offline_marks = 0
+        self.settled = 0
+        self._waiting: dict[Lane, deque[int]] = {lane: deque() for lane in Lane}
 
     def put(self, *facts: Fact) -> list[int]:
         numbers = []
@@ -122,6 +125,7 @@ class Books:
             assert lane is not None
             self.entries[no] = Entry(no, fact, lane, book=BOOK)
             self.states[no] = "waiting"
+            self._waiting[lane].append(no)
             numbers.append(no)
         return numbers
 
@@ -132,8 +136,12 @@ class Books:
         return next(iter(self.upcoming(lane, 1)), None)
 
     def upcoming(self, lane: Lane, n: int) -> Sequence[Entry]:
-        return [one for no, one in self.entries.items()
-                if one.lane is lane and self.states[no] == "waiting"][:n]
+        return [self.entries[no] for no in islice(self._waiting[lane], n)]
+
+    def _end(self, no: int, state: str) -> None:
+        if self.states[no] == "waiting":
+            self._waiting[self.entries[no].lane].remove(no)
+        self.states[no] = state
 
     def _write(self) -> None:
         if self.broken:
@@ -142,7 +150,8 @@ class Books:
 
     async def settle(self, no: int, alias: Any = None) -> None:
         self._write()
-        self.states[no] = "delivered"
+        self._end(no, "delivered")
+        self.settled += 1
         self._alias(alias)
 
     def _alias(self, alias: Any) -> None:
@@ -160,7 +169,7 @@ class Books:
 
     async def abandon(self, no: int, reason: str, alias: Any = None) -> None:
         self._write()
-        self.states[no] = "abandoned"
+        self._end(no, "abandoned")
         self.reasons[no] = reason
         self._alias(alias)
 
