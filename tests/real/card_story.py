@@ -1,7 +1,6 @@
 """Runs inside the namespace of `support.pcscd`: real pcscd, virtual cards, the driver `pcsc`.
 
-Called with the name of a story; prints what happened as one JSON object. The virtual reader looks
-for cards every 400 ms, so a card is held for a second and away for as long.
+Called with the name of a story; prints what happened as one JSON object.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ from hal.readers.pcsc import Reader
 from hal.registry import build
 from hal.values import CardUid
 
-HELD_S = 1.0
+PAUSE_S = 0.6  # more than the debouncing of these stories
 UID = bytes.fromhex("04A1B2C3D4E5F6")
 
 
@@ -65,26 +64,25 @@ class Watched:
         self.news.set()
 
 
-async def hold(uid: bytes | None, seconds: float = HELD_S) -> None:
-    with VirtualCard(uid):
-        await asyncio.sleep(seconds)
-    await asyncio.sleep(HELD_S)
+async def tap(pcscd: Pcscd, uid: bytes | None) -> None:
+    await asyncio.to_thread(pcscd.tap, uid)
+    await asyncio.sleep(PAUSE_S)
 
 
-async def two_taps(_: Pcscd) -> dict[str, Any]:
+async def two_taps(pcscd: Pcscd) -> dict[str, Any]:
     async with Watched() as watched:
-        await hold(UID)
+        await tap(pcscd, UID)
         first = list(watched.taps)
-        await hold(UID)
+        await tap(pcscd, UID)
         return {"first": first, "taps": watched.taps, "lost": watched.lost}
 
 
-async def kinds_of_cards(_: Pcscd) -> dict[str, Any]:
+async def kinds_of_cards(pcscd: Pcscd) -> dict[str, Any]:
     options = {"byte_order": "reversed", "case": "lower", "separator": ":", "prefix": "x"}
     async with Watched(**options) as watched:
-        await hold(bytes.fromhex("0A0B0C0D"))
-        await hold(bytes.fromhex("08112233"))  # random
-        await hold(None)  # not contactless
+        await tap(pcscd, bytes.fromhex("0A0B0C0D"))
+        await tap(pcscd, bytes.fromhex("08112233"))  # random
+        await tap(pcscd, None)  # not contactless
         return {"taps": watched.taps, "lost": watched.lost}
 
 
@@ -96,10 +94,14 @@ async def short_restart(pcscd: Pcscd) -> dict[str, Any]:
             pcscd.kill()
         pcscd.start()
         with VirtualCard(UID):  # it lies there before the reader is watched again, or is a new tap
-            await asyncio.sleep(2 * HELD_S)
-        await asyncio.sleep(HELD_S)
+            await asyncio.to_thread(pcscd.wait_for_card, present=True)
+            await asyncio.sleep(PAUSE_S)
+        await asyncio.to_thread(pcscd.wait_for_card, present=False)
         before = len(watched.taps)
-        await hold(bytes.fromhex("04010203"))
+        for _ in range(5):  # the driver looks again after a second at most, on a busy machine later
+            await tap(pcscd, bytes.fromhex("04010203"))
+            if len(watched.taps) > before:
+                break
         return {"taps": watched.taps, "new": watched.taps[before:], "lost": watched.lost}
 
 
@@ -117,7 +119,7 @@ async def long_absence(pcscd: Pcscd) -> dict[str, Any]:
         used_s = time.process_time() - used_s
     pcscd.start()
     async with Watched() as again:
-        await hold(UID)
+        await tap(pcscd, UID)
         return {"lost": watched.lost, "refused": refused, "taps": again.taps, "used_s": used_s}
 
 

@@ -21,8 +21,12 @@ import sys
 import time
 from pathlib import Path
 
+from support.vcard import VirtualCard
+
 RUN = Path("/run/pcscd")
 COMM = RUN / "pcscd.comm"
+READER = "CPCTL Virtual Reader 00 00"  # the first slot, as the drivers see it
+TIMED_OUT = 0x8010000A
 CONFIG = """\
 FRIENDLYNAME "CPCTL Virtual Reader"
 DEVICENAME /dev/null:0x9A4C
@@ -72,6 +76,36 @@ class Pcscd:
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
+
+    def tap(self, uid: bytes | None, held_s: float = 0.6) -> None:
+        """Hold a card to the reader until pcscd has seen it and `held_s` more, and take it away.
+
+        pcscd asks its virtual reader every 400 ms; on a busy machine that may take longer.
+        """
+        card = VirtualCard(uid)
+        with card:
+            self.wait_for_card(present=True)
+            time.sleep(held_s)
+        self.wait_for_card(present=False)
+
+    def wait_for_card(self, *, present: bool, limit_s: float = 30.0) -> None:
+        """Until pcscd knows that a card lies on the reader, or none. Raises TimeoutError."""
+        from smartcard import scard
+
+        wanted = scard.SCARD_STATE_PRESENT if present else scard.SCARD_STATE_EMPTY
+        code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+        known, deadline = 0, time.monotonic() + limit_s
+        try:
+            while code == 0 and not known & wanted:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"the virtual card was not noticed within {limit_s:g} s")
+                code, told = scard.SCardGetStatusChange(context, 1_000, [(READER, known)])
+                known = told[0][1] & ~scard.SCARD_STATE_CHANGED if code == 0 else known
+                code = 0 if code & 0xFFFFFFFF == TIMED_OUT else code
+        finally:
+            scard.SCardReleaseContext(context)
+        if code != 0:
+            raise RuntimeError(f"pcscd does not answer ({code & 0xFFFFFFFF:#010x})\n{self.log()}")
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
