@@ -11,6 +11,7 @@ from cpctl.core.effects import Effect, Keep, Record, SessionClosed
 from cpctl.core.events import Booted, OpenSession
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import Now
+from cpctl.core.settings import Settings
 from cpctl.core.state import (
     Claim,
     ClaimState,
@@ -29,7 +30,7 @@ METER_WAIT_S = 5.0  # for the register at boot; then the books' register stands
 INOPERATIVE = moves.kept_word(operative=False)
 
 
-def booted(station: Station, event: Booted, now: Now) -> StationMoved:
+def booted(station: Station, event: Booted, now: Now, settings: Settings) -> StationMoved:
     """The station as the books and the kept values tell; its rules run from now on."""
     if station.booted:
         return station, ()
@@ -43,7 +44,7 @@ def booted(station: Station, event: Booted, now: Now) -> StationMoved:
         faults=station.faults + _latched(event, None, now) + _books_damaged(event, now))
     effects: tuple[Effect, ...] = ()
     for left in event.open_sessions:
-        station, more = _taken_over(station, left, event, now)
+        station, more = _taken_over(station, left, event, now, settings)
         effects += more
     if "planned" in kept:
         effects += (Keep("planned", None),)
@@ -77,7 +78,8 @@ def _restored(evse: Evse, event: Booted, now: Now) -> Evse:
     return evse
 
 
-def _taken_over(station: Station, left: OpenSession, event: Booted, now: Now) -> StationMoved:
+def _taken_over(station: Station, left: OpenSession, event: Booted, now: Now,
+                settings: Settings) -> StationMoved:
     """Resume a transaction where that is wished, else end it once its register is known."""
     evse = station.evse(left.evse)
     reason = transaction.boot_reason(
@@ -87,7 +89,7 @@ def _taken_over(station: Station, left: OpenSession, event: Booted, now: Now) ->
     resumes = station.layout.after_power_loss is AfterPowerLoss.RESUME and (
         left.started is not None and left.ended is None and evse.session is None)
     if resumes and not _is_reset(reason, event.cause):
-        return station.with_evse(_resumed(evse, left, now)), ()
+        return station.with_evse(_resumed(evse, left, now, settings)), ()
     recovery = Recovery(left, reason, now.after(METER_WAIT_S))
     return station.with_evse(replace(evse, recovering=(*evse.recovering, recovery))), ()
 
@@ -107,11 +109,12 @@ def _ended_without_evse(station: Station, left: OpenSession, reason: StopReason,
     return (*effects, Record(SessionClosed(now, left.session, left.evse)))
 
 
-def _resumed(evse: Evse, left: OpenSession, now: Now) -> Evse:
+def _resumed(evse: Evse, left: OpenSession, now: Now, settings: Settings) -> Evse:
     """The session goes on as if nothing had been: plugged, until the pilot says otherwise."""
     return replace(
         evse, plug=replace(evse.plug, plugged=True, since=now.mono_ns),
         session=Session(left.session, left.connector, left.last_at),
         transaction=transaction.resumed(left, now),
+        meter=transaction.meter_of_books(left, now, settings),
         claim=Claim(ClaimState.GRANTED, left.token, connector=left.connector))
 

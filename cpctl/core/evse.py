@@ -235,8 +235,8 @@ def cleared(evse: Evse, code: FaultCode | None, now: Now) -> Moved:
     gone = tuple(f for f in evse.faults if code in (None, f.code) and _is_clearable(f))
     evse = replace(evse, faults=tuple(f for f in evse.faults if f not in gone))
     if evse.power.state is PowerState.WELDED and not evse.has(FaultCode.CONTACTOR_WELDED):
-        evse = replace(evse, power=replace(evse.power, state=PowerState.OFF, numbered=True,
-                                           off_since=now.mono_ns, by=None),
+        evse = replace(evse, power=replace(evse.power, state=PowerState.OFF, by=None,
+                                           off_since=now.mono_ns),
                        meter=replace(evse.meter, idle_wh=None, idle_rises=0))
     effects = tuple(Record(FaultUnlatchedFact(now, None, evse.id, f.code))
                     for f in gone if f.latched)

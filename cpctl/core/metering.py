@@ -43,29 +43,28 @@ def taken(evse: Evse, reading: MeterReading, measured_mono: int, now: Now, volta
 
     Inside a transaction nothing but a plausible continuation is believed. Outside, a second
     reading in line with the first unlikely one makes a new beginning (a meter was changed or
-    counts from zero at each plug).
+    counts from zero at each plug); so does the second reading of all.
     """
     meter = evse.meter
     if not 0 <= reading.energy_import_wh <= REGISTER_MAX_WH:
         return replace(meter, suspect=None), False
-    if _continues(evse.layout, meter.good, meter.good_mono, reading, now.mono_ns, voltage_v):
+    if meter.good is not None and _continues(evse.layout, meter.good, meter.good_mono, reading, now.mono_ns, voltage_v):
         return _accepted(meter, reading, measured_mono), True
     if evse.in_transaction:
         return meter, False
     if meter.suspect is not None and _continues(
             evse.layout, meter.suspect, meter.suspect_mono, reading, now.mono_ns, voltage_v):
         return _accepted(meter, reading, measured_mono), True
-    return replace(meter, suspect=reading, suspect_mono=now.mono_ns), False
+    suspected = replace(meter, suspect=reading, suspect_mono=now.mono_ns)
+    return suspected, meter.good is None and meter.suspect is None
 
 
 def _accepted(meter: Meter, reading: MeterReading, measured_mono: int) -> Meter:
     return replace(meter, good=reading, good_mono=measured_mono, suspect=None)
 
 
-def _continues(layout: EvseLayout, before: MeterReading | None, before_mono: int,
+def _continues(layout: EvseLayout, before: MeterReading, before_mono: int,
                reading: MeterReading, now_mono: int, voltage_v: float) -> bool:
-    if before is None:
-        return True
     rise = reading.energy_import_wh - before.energy_import_wh
     return 0 <= rise <= possible_wh(layout, voltage_v, (now_mono - before_mono) / NS_PER_S)
 
@@ -94,6 +93,13 @@ def register_wh(evse: Evse) -> int | None:
     if not evse.layout.has_meter:
         return 0
     return None if evse.meter.good is None else evse.meter.good.energy_import_wh
+
+
+def present_register_wh(evse: Evse) -> int | None:
+    """What the meter says now, be it confirmed or not: to be held against what the books know."""
+    if evse.meter.good is None and evse.meter.suspect is not None:
+        return evse.meter.suspect.energy_import_wh
+    return register_wh(evse)
 
 
 def read_since(evse: Evse, mono_ns: int) -> bool:

@@ -79,7 +79,7 @@ def welded(evse: Evse, now: Now, detail: str = "") -> Moved:
     if evse.power.state is PowerState.WELDED:
         return evse, ()
     power = replace(evse.power, state=PowerState.WELDED, by=None, off_since=now.mono_ns,
-                    numbered=False)
+                    unnumbered=evse.power.unnumbered + 1)
     evse, latched = with_fault(replace(evse, power=power), FaultCode.CONTACTOR_WELDED, now, detail)
     return evse, (ReleasePower(evse.id, "welded"), *latched)
 
@@ -163,7 +163,7 @@ def _contact_closed(evse: Evse, now: Now) -> Moved:
 def _contact_open(evse: Evse, now: Now) -> Moved:
     power = evse.power
     match power.state:
-        case PowerState.OPENING if power.numbered:
+        case PowerState.OPENING if not power.unnumbered:
             return _is_off(evse, now), ()
         case PowerState.ON | PowerState.WINDING_DOWN:  # it opened by itself
             return released(evse, "contact_opened", now)
@@ -178,7 +178,8 @@ def _is_off(evse: Evse, now: Now) -> Evse:
 
 def on_numbered(evse: Evse, event: ReleaseNumbered) -> Moved:
     """Our release is carried out; the contact is reported next."""
-    power = replace(evse.power, number=max(evse.power.number, event.number), numbered=True)
+    power = replace(evse.power, number=max(evse.power.number, event.number),
+                    unnumbered=max(0, evse.power.unnumbered - 1))
     return replace(evse, power=power), ()
 
 
@@ -187,7 +188,7 @@ def on_released(evse: Evse, event: PowerReleased, now: Now) -> Moved:
     power = replace(evse.power, number=max(evse.power.number, event.number),
                     refused=event.reasons)
     if power.state in (PowerState.CLOSING, PowerState.ON, PowerState.WINDING_DOWN):
-        power = replace(power, state=PowerState.OPENING, numbered=True,
+        power = replace(power, state=PowerState.OPENING,
                         by=now.after(OPEN_WAIT_S))
         power = _later(power, now)
     evse = replace(evse, power=power)
@@ -212,8 +213,8 @@ def _later(power: Power, now: Now) -> Power:
 
 def released(evse: Evse, why: str, now: Now) -> Moved:
     """Order the coil off; the gate's number and the contact's report are waited for."""
-    power = replace(evse.power, state=PowerState.OPENING, numbered=False,
-                    by=now.after(OPEN_WAIT_S))
+    power = replace(evse.power, state=PowerState.OPENING, by=now.after(OPEN_WAIT_S),
+                    unnumbered=evse.power.unnumbered + 1)
     return replace(evse, power=power), (ReleasePower(evse.id, why),)
 
 
@@ -259,8 +260,8 @@ def act_on_power_deadline(evse: Evse, around: Around, now: Now, settings: Settin
         case PowerState.CLOSING:
             return released(evse, "gate_silent", now)
         case PowerState.OPENING:
-            evse = replace(evse, power=replace(power, by=None, numbered=False,
-                                               off_since=now.mono_ns))
+            evse = replace(evse, power=replace(
+                power, by=None, off_since=now.mono_ns, unnumbered=power.unnumbered + 1))
             evse, effects = with_fault(evse, FaultCode.CONTACTOR_LOST, now, "not known open")
             return evse, (ReleasePower(evse.id, "not_known_open"), *effects)
         case _:
@@ -294,7 +295,7 @@ def energise_when_wanted_and_permitted(evse: Evse, around: Around, now: Now, set
                                        ) -> Moved:
     power = evse.power
     waits = power.retry_at is not None and now.mono_ns < power.retry_at
-    ready = power.state is PowerState.OFF and power.numbered and not waits
+    ready = power.state is PowerState.OFF and not power.unnumbered and not waits
     if not ready or evse.offering.offer.kind is not OfferKind.CURRENT:
         return evse, ()
     if danger(evse, around) or not wants_power(evse, around, now, settings):

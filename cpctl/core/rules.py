@@ -328,7 +328,7 @@ def end_what_was_left_open(evse: Evse, around: Around, now: Now, settings: Setti
     if not evse.recovering:
         return evse, ()
     first = evse.recovering[0]
-    if evse.meter.good is None and evse.layout.has_meter and now.mono_ns < first.by:
+    if metering.present_register_wh(evse) is None and now.mono_ns < first.by:
         return evse, ()
     left = first.session
     effects: tuple[Effect, ...] = ()

@@ -173,13 +173,13 @@ class Meter:
 class Power:
     """`number` is the gate's number of the last release; an order to close names it.
 
-    `numbered`: the gate has told the number of our last release. `by` ends waiting. `refused`:
+    `unnumbered` counts releases of ours whose number the gate has not told yet. `by` ends waiting. `refused`:
     why the gate said no last; `retry_at` when to ask again, later with each of `refusals`.
     """
 
     state: PowerState = PowerState.OFF
     number: int = 0
-    numbered: bool = True
+    unnumbered: int = 0
     by: int | None = None
     off_since: int = 0
     contact_closed: bool = False
@@ -269,7 +269,9 @@ class Evse:
 
     @property
     def locked(self) -> bool:
-        return self.lock.locked or not self.layout.has_lock
+        """Known to be held: not while the lock moves either way."""
+        held = self.lock.locked and self.lock.state is LockState.LOCKED
+        return held or not self.layout.has_lock
 
     @property
     def in_transaction(self) -> bool:

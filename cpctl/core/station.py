@@ -91,7 +91,7 @@ def _moved(station: Station, event: Event, now: Now, settings: Settings) -> Stat
         case Request():
             return requests.answered(station, event, now, settings)
         case Booted():
-            return boot.booted(station, event, now)
+            return boot.booted(station, event, now, settings)
         case CardPresented():
             return _on_card(station, event, now, settings)
         case AuthorizationAnswered():

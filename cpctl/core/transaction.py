@@ -23,16 +23,17 @@ from cpctl.core.now import NS_PER_S, Now
 from cpctl.core.settings import Settings
 from cpctl.core.state import (
     NO_CLAIM,
-    NO_TRANSACTION,
     Around,
     ClaimState,
     Evse,
     Holder,
+    Meter,
     PowerState,
     Transaction,
     TxState,
 )
 from cpctl.core.values import BootCause, IdToken, Measured, ReadingContext, StopReason
+from hal.values import MeterReading
 
 Moved = tuple[Evse, tuple[Effect, ...]]
 
@@ -236,8 +237,8 @@ def register_after_restart(evse: Evse, left: OpenSession, around: Around, now: N
     """The present register if it can have come from the last recorded one, else that one."""
     assert left.started is not None
     known_wh = max(left.started.register_wh, left.last_register_wh or 0)
-    present_wh = metering.register_wh(evse) if evse.layout.has_meter else None
-    if present_wh is None:
+    present_wh = metering.present_register_wh(evse)
+    if present_wh is None or not evse.layout.has_meter:
         return known_wh
     unrecorded_s = settings.integer("store.sample_sync_s") + LOST_MARGIN_S
     if left.last_at.boot == now.boot:
@@ -257,10 +258,17 @@ def ended_by_restart(left: OpenSession, reason: StopReason, register_wh: int, *,
         offline=offline)
 
 
+def meter_of_books(left: OpenSession, now: Now, settings: Settings) -> Meter:
+    """The register of the books as the last good reading, as old as what may be unrecorded."""
+    assert left.started is not None
+    register_wh = max(left.started.register_wh, left.last_register_wh or 0)
+    unrecorded_s = settings.integer("store.sample_sync_s") + LOST_MARGIN_S
+    return Meter(MeterReading(register_wh), now.after(-unrecorded_s))
+
+
 def resumed(left: OpenSession, now: Now) -> Transaction:
     """The transaction goes on where the books left it; samples begin anew from now."""
-    if left.started is None:
-        return NO_TRANSACTION
+    assert left.started is not None
     register_wh = max(left.started.register_wh, left.last_register_wh or 0)
     return Transaction(
         TxState.OPEN, left.started, next_report=left.next_report, charging_state="EVConnected",

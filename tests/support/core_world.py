@@ -251,6 +251,11 @@ class World:
                 self.answers[request].append(reply)
             case ef.Notify(notice=notice):
                 self.notices.append(notice)
+            case _:
+                self._note_rest(effect)
+
+    def _note_rest(self, effect: ef.Effect) -> None:
+        match effect:
             case ef.RestartStation():
                 self.restarts.append(effect)
             case ef.Remember():
