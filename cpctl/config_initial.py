@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cpctl.config_check import Problems, Section, kind_of, suggestion
 from cpctl.config_text import Located, Where
-from cpctl.core.settings import TABLE, SettingError, to_text
+from cpctl.core.settings import TABLE, Setting, SettingError, to_text
 from cpctl.core.settings import parse as parse_setting
 from cpctl.core.values import StationLayout
 from cpctl.dialects.v16 import keys
@@ -45,8 +45,8 @@ class Initial:
                 value = parse_setting(row, text if text is not None else "\0")
             except SettingError as error:
                 self._problems.add(node.where, f"options.{error}" if text is not None else
-                                   f"options.{key}: not a value: {kind_of(node.value)}",
-                                   row.help or "see cpctl.toml(5)")
+                                   f"options.{key}: {kind_of(node.value)} is no value of an option",
+                                   _hint(row, text))
                 continue
             self._put_at(key, to_text(value), f"options.{key}", node.where)
 
@@ -105,6 +105,12 @@ def _flat(one: Section, prefix: str, ids: tuple[str, ...]) -> list[tuple[str, Lo
         else:
             found.append((name, node))
     return found
+
+
+def _hint(row: Setting, text: str | None) -> str:
+    if row.choices and text:
+        return suggestion(text, row.choices)
+    return row.help or "see cpctl.toml(5)"
 
 
 def _as_text(node: Located) -> str | None:

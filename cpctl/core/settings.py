@@ -146,6 +146,7 @@ def _rows() -> tuple[Setting, ...]:
                 access=Access.READ_ONLY,
                 help="an open session is put safely on the disk at least so often"),
         Setting("station.tx_start_point", names, ("ev_connected", "authorized"),
+                choices=("ev_connected", "authorized", "power_path_closed", "energy_transfer"),
                 access=Access.READ_ONLY,
                 help="what must hold for a transaction to start (all of them)"),
         Setting("security.notify", choice, "tested", choices=("critical", "tested", "all"),
@@ -204,6 +205,9 @@ def _names(setting: Setting, text: str) -> tuple[str, ...]:
                 raise SettingError(f"{setting.id}: {name!r} is not a measurand of ours")
     elif "" in names:
         raise SettingError(f"{setting.id}: an entry is empty")
+    for name in names:
+        if setting.choices and name not in setting.choices:
+            raise SettingError(f"{setting.id}: expected some of {', '.join(setting.choices)}")
     return names
 
 
