@@ -299,7 +299,7 @@ def _changed(told: Any) -> bool:
 def _reason(code: int) -> str:
     if code in NO_ACCESS:
         return ("pcscd denies access; install the polkit rule for this user "
-                "(deploy/, action org.debian.pcsc-lite.access_pcsc)")
+                "(deploy/50-cpctl-pcscd.rules)")
     if code in LINK_ERRORS:
         return f"pcscd does not answer ({code:#010x}); see systemctl status pcscd"
     return f"PC/SC error {code:#010x}; see journalctl -u pcscd"
