@@ -70,4 +70,4 @@ def _take(con: sqlite3.Connection, step: Step) -> None:
 
 
 def _name(path: Path) -> str:
-    return path.name.removesuffix(".new")
+    return path.name.removesuffix(".half").removesuffix(".new")

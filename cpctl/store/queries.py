@@ -127,4 +127,6 @@ def _line(stored: Stored, row: tuple[object, ...]) -> str:
     line["body"] = json.loads(str(line["body"]))
     line["lane"] = stored.lane.name.lower() if stored.lane else None
     line["state"], line["attempts"], line["reason"] = row[_WIDTH:]
+    if stored.lane is None:
+        line["state"] = None
     return json.dumps(line)

@@ -47,12 +47,12 @@ def open_file(path: Path, kind: FileKind[S], trace: Trace | None = None
         _finish_interrupted(path)
         report = OpenReport()
         if not path.exists():
-            _begin(path, kind, kind.first())
+            _begin(path, kind, kind.first(), trace)
             report = OpenReport(fresh=True)
         try:
             db, report, found = _open_sound(path, kind, trace, report)
         except BooksDamaged as damage:
-            report = _set_aside(path, kind, str(damage))
+            report = _set_aside(path, kind, str(damage), trace)
             db, report, found = _open_sound(path, kind, trace, report)
     except OSError as error:
         raise JournalError(f"{path.name}: {error}; check the disk and the rights of its folder"
@@ -125,9 +125,10 @@ def _keep_apart(path: Path, wal: bytes, db: Database) -> None:
         os.replace(kept, _wal(path))
 
 
-def _set_aside(path: Path, kind: FileKind[S], reason: str) -> OpenReport:
+def _set_aside(path: Path, kind: FileKind[S], reason: str, trace: Trace | None) -> OpenReport:
     wal = _read(_wal(path))
-    saved = _begin(_new(path), kind, kind.needed(lambda: carve(path, wal, kind.tables)))
+    saved = _begin(_new(path), kind, kind.needed(lambda: carve(path, wal, kind.tables)),
+                   trace)
     aside = _aside(path)
     os.replace(path, aside)
     if _wal(path).exists():
@@ -137,12 +138,13 @@ def _set_aside(path: Path, kind: FileKind[S], reason: str) -> OpenReport:
     return OpenReport(damaged=True, reason=reason, set_aside=aside, rows_saved=saved)
 
 
-def _begin(path: Path, kind: FileKind[S], rows: Iterable[tuple[Table, Row]]) -> int:
+def _begin(path: Path, kind: FileKind[S], rows: Iterable[tuple[Table, Row]],
+           trace: Trace | None) -> int:
     """Write a complete file; it gets its name only when it is one. Returns its rows."""
-    new = path if path.name.endswith(".new") else _new(path)
-    for old in (new, _wal(new)):
+    half = path.with_name(path.name + ".half")
+    for old in (half, _wal(half)):
         old.unlink(missing_ok=True)
-    db = Database(new)
+    db = Database(half, trace)
     try:
         migrate(db, kind.steps, fresh=True)
         count = 0
@@ -152,9 +154,8 @@ def _begin(path: Path, kind: FileKind[S], rows: Iterable[tuple[Table, Row]]) -> 
                 count += 1
     finally:
         db.close()
-    if new is not path:
-        os.replace(new, path)
-        _sync_folder(path)
+    os.replace(half, path)
+    _sync_folder(path)
     return count
 
 
@@ -170,10 +171,6 @@ def _finish_interrupted(path: Path) -> None:
         return
     if _wal(path).exists():
         os.replace(_wal(path), _wal(_aside(path)))
-    if _wal(_new(path)).exists():  # not complete: begin again
-        for half in (_wal(_new(path)), _new(path)):
-            half.unlink()
-        return
     os.replace(_new(path), path)
     _sync_folder(path)
 
