@@ -1,0 +1,226 @@
+"""What the measurements stand on: the central system, the daemon, valgrind, strace."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cpctl.api.client import Client, ClientError
+
+ROOT = Path(__file__).parent.parent
+PYTHON = sys.executable
+PATIENCE_S = 60.0
+
+CONFIG = """schema_version = 1
+[station]
+identity = "BENCH"
+vendor = "bench"
+model = "bench"
+on_reset = "exit"
+[csms]
+url = "{url}"
+versions = ["1.6"]
+security_profile = 0
+[ocpp16]
+MeterValueSampleInterval = 60
+LocalPreAuthorize = false
+AuthorizationCacheEnabled = false
+[api]
+socket = "{socket}"
+[store]
+path = "{store}"
+[[reader]]
+id = "front"
+driver = "sim"
+[[evse]]
+id = 1
+[sim]
+car_start_delay_s = 0
+"""
+
+
+class CannotMeasure(Exception):
+    """This figure cannot be had here; the text says why and what to do."""
+
+
+def run(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=900, **more
+    )
+
+
+def needed(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        raise CannotMeasure(f"{program} is not installed (apt install {program})")
+    return found
+
+
+class Central:
+    """The process of `central.py`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [PYTHON, "-m", "bench.central"], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        self.port = int(self._answer())
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ocpp"
+
+    @property
+    def echo_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/echo"
+
+    def do(self, what: str, **more: Any) -> Any:
+        """Give an order and wait for its answer."""
+        self.begin(what, **more)
+        return self._answer()
+
+    def begin(self, what: str, **more: Any) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"do": what, **more}) + "\n")
+        self._process.stdin.flush()
+
+    def end_of_begun(self) -> Any:
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise CannotMeasure("the central system of the bench died")
+        return json.loads(line)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Station:
+    """A folder with a configuration, and the daemon on it."""
+
+    def __init__(self, url: str, folder: Path):
+        self.folder = folder
+        self.socket = folder / "s"
+        self.config = folder / "cpctl.toml"
+        self.log = folder / "log"
+        self.config.write_text(
+            CONFIG.format(url=url, socket=self.socket, store=folder / "store"), encoding="utf-8"
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *prefix: str, stderr: Path | None = None) -> int:
+        """Start the daemon, under `prefix` (valgrind …); its pid."""
+        command = [*prefix, PYTHON, "-m", "cpctl", "run", "--config", str(self.config)]
+        with (stderr or self.log).open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        return self.process.pid
+
+    def client(self) -> Client:
+        """A client, as soon as the daemon has its socket."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            with contextlib.suppress(ClientError):
+                return Client(str(self.socket))
+            self.must_live(until)
+            time.sleep(0.01)
+
+    def must_live(self, until: float) -> None:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            last = " / ".join(self.log.read_text(errors="replace").splitlines()[-3:])
+            raise CannotMeasure(f"the daemon ended by {self.process.returncode}: {last}")
+        if time.monotonic() > until:
+            raise CannotMeasure(f"the daemon does not answer on {self.socket}")
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process = None
+
+
+@contextlib.contextmanager
+def central() -> Iterator[Central]:
+    made = Central()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@contextlib.contextmanager
+def station(url: str) -> Iterator[Station]:
+    """A fresh station on a real file system (fsync costs nothing on a tmpfs)."""
+    place = ROOT / ".bench"
+    place.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        made = Station(url, Path(folder))
+        if len(str(made.socket)) > 100:
+            raise CannotMeasure(f"the path {made.socket} is too long for a socket")
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+def callgrind(folder: Path) -> tuple[list[str], Path]:
+    """The words before a command whose instructions are to be counted, and where valgrind tells."""
+    report = folder / "valgrind.log"
+    report.unlink(missing_ok=True)
+    return [
+        needed("valgrind"), "--tool=callgrind", "--callgrind-out-file=/dev/null",
+        f"--log-file={report}",
+    ], report  # fmt: skip
+
+
+def instructions(report: Path) -> int:
+    """What callgrind counted. Raises CannotMeasure."""
+    found = re.search(r"Collected : (\d+)", report.read_text(encoding="utf-8"))
+    if found is None:
+        raise CannotMeasure("valgrind told no count; see whether it supports this processor")
+    return int(found.group(1))
+
+
+def counted(*command: str) -> int:
+    """Instructions of a command that ends by itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        prefix, report = callgrind(Path(folder))
+        done = run(*prefix, *command)
+        if done.returncode != 0:
+            raise CannotMeasure(f"{command[0]} ended by {done.returncode} under valgrind")
+        return instructions(report)
+
+
+def quantile(values: Sequence[float], part: float) -> float:
+    """The smallest value that is not exceeded by `part` of all."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
+def fsync_ms(folder: Path, rounds: int = 50) -> float:
+    """Median of appending 4 KiB and syncing it, in the same folder as the books."""
+    spent: list[float] = []
+    with (folder / "fsync").open("wb", buffering=0) as file:
+        for _ in range(rounds):
+            file.write(b"x" * 4096)
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            spent.append((time.perf_counter() - began) * 1000)
+    return quantile(spent, 0.5)
