@@ -2,8 +2,9 @@
 
 What makes the station safer (power off, an offer withdrawn, a bar) is done at once, even while a
 slow disk is awaited, and takes out of the queue what it overtakes; a token is asked about at once,
-too, since nothing durable hangs on a question. Everything else waits its turn, batch by batch: nothing is promised or energised before the record it hangs on is durable. While the
-books cannot be written facts are held in memory, and written first as soon as writing works.
+too, since nothing durable hangs on a question. Everything else waits its turn, batch by batch:
+nothing is promised or energised before the record it hangs on is durable. While the books cannot be
+written facts are held in memory, and written first as soon as writing works.
 """
 
 from __future__ import annotations

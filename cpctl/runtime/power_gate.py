@@ -36,7 +36,7 @@ TICK_S = 0.5  # renewed, judged and re-read this often while a coil is on or may
 SETTLE_S = 0.5  # an auxiliary contact follows its coil within this time
 LOOK_S = 0.05  # how often it is looked at until then
 WELD_LOOK_S = 1.0  # and once it is known to be welded
-PATIENCE_NS = 1 * NS_PER_S  # an order waits so long for readings that are only too old
+PATIENCE_NS = NS_PER_S  # an order waits so long for readings that are only too old
 
 
 class Timer(Protocol):
@@ -60,7 +60,7 @@ class _Path:
     number: int = 0
     coil_on: bool = False
     confirmed: bool = False  # the auxiliary contact was seen closed (or there is none)
-    opening: bool = False  # released; the contact is not known open yet
+    opening: bool = True  # released; the contact is not known open yet
     welded: bool = False
     order_until_ns: int | None = None  # an order to close waits for fresh readings until then
     close_by_ns: int = 0
@@ -78,9 +78,10 @@ class _Path:
     plugged_ns: int | None = None
     lost: bool = False  # the contactor could not be driven; told once
 
-    @property
-    def active(self) -> bool:
-        return self.coil_on or self.current_on_offer or self.order_until_ns is not None
+
+def _is_active(path: _Path) -> bool:
+    """Whether power flows there or may soon: readings are then kept fresh."""
+    return path.coil_on or path.current_on_offer or path.order_until_ns is not None
 
 
 class PowerGate:
@@ -212,11 +213,11 @@ class PowerGate:
     def may_unlock(self, evse: int) -> bool:
         """Whether the path is known to be open: no plug is unlocked before."""
         path = self._paths[evse]
-        return not path.coil_on and not path.opening and not path.welded
+        return not path.coil_on and not path.opening
 
     def is_watched(self, evse: int) -> bool:
         """Whether readings of this EVSE must be kept fresh."""
-        return self._paths[evse].active
+        return _is_active(self._paths[evse])
 
     def number(self, evse: int) -> int:
         """The number of the last release."""
@@ -251,8 +252,8 @@ class PowerGate:
         path.coil_on, path.confirmed, path.lost = True, False, False
         path.close_by_ns = self._mono_ns() + int(SETTLE_S * NS_PER_S)
         log.info("evse=%s contactor closed", path.layout.id)
-        self._keep_ticking()
         self._confirm(path)
+        self._look_after(path)
 
     def _confirm(self, path: _Path) -> None:
         """Wait for the auxiliary contact to follow the coil."""
@@ -287,10 +288,9 @@ class PowerGate:
         path.number += 1
 
     def _de_energise(self, path: _Path) -> None:
-        path.coil_on, path.confirmed, path.order_until_ns = False, False, None
+        path.coil_on, path.order_until_ns = False, None
         if path.look is not None:
             path.look.cancel()
-            path.look = None
         try:
             path.contactor.open()
         except HalError as error:
@@ -358,11 +358,12 @@ class PowerGate:
 
     def _feedback(self, path: _Path) -> bool | None:
         """The auxiliary contact; one that cannot be read counts as none, and is told as lost."""
+        closed: bool | None = None
         try:
-            return path.contactor.feedback()
+            closed = path.contactor.feedback()
         except HalError as error:
             self._lose(path, error)
-            return None
+        return closed
 
     def _lose(self, path: _Path, error: HalError) -> None:
         if not path.lost:
@@ -389,16 +390,16 @@ class PowerGate:
                 self._renew(path)
             elif path.order_until_ns is not None:
                 self._attempt(path)
-            if path.active:
+            if _is_active(path):
                 self._refresh(path.layout.id)
-        if any(path.active for path in self._paths.values()):
+        if any(map(_is_active, self._paths.values())):
             self._ask_loop(self._loop_answered)
             self._keep_ticking()
 
     def _renew(self, path: _Path) -> None:
         reasons = self._objections(path)
-        if not reasons and path.confirmed and self._feedback(path) is False:
-            reasons = ("contact_lost",)
+        if path.confirmed and self._feedback(path) is False:
+            reasons = (*reasons, "contact_lost")
         if reasons:
             self._release(path, reasons)
         elif not path.contactor.renew(LEASE_S):

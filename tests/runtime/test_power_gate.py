@@ -1,7 +1,7 @@
 """The power gate: opening needs nobody's permission, closing needs everybody's."""
 
 import pytest
-from support.gate_bench import GateBench
+from support.gate_bench import Broken, GateBench
 
 from cpctl.core.events import (
     ContactorReported,
@@ -39,6 +39,7 @@ def test_a_freshly_started_gate_is_barred_until_the_core_speaks() -> None:
     bench = GateBench()
     bench.ready()
     fresh = GateBench()
+    fresh.gate.make_safe()
     fresh.pilot(PilotState.C)
 
     fresh.gate.energise(1, 0)
@@ -296,20 +297,26 @@ def test_an_order_asks_for_fresh_readings_by_itself() -> None:
     bench.gate.energise(1, 0)
 
     assert bench.coil()
-    assert bench.refreshed == [1]
+    assert set(bench.refreshed) == {1}
 
 
 def test_an_order_waits_no_longer_than_a_second() -> None:
     bench = GateBench()
     bench.ready()
     bench.gate.current_offered(1, on=False)
-    bench.pilot_answers = False
-    bench.advance(30)
+    bench.pilot_answers = bench.inputs_answer = False
+    bench.advance(0.8)
+    bench.rcd(good=True)
+    bench.advance(0.6)
+    bench.rcd(good=True)
+    bench.unanswered.clear()
 
     bench.gate.energise(1, 0)
+    bench.rcd_good[1] = True
+    bench.inputs_answer = True
     bench.advance(0.9)
     assert bench.posted == []
-    bench.advance(0.6)
+    bench.advance(0.1)
 
     assert bench.last(EnergiseRefused) == EnergiseRefused(1, 0, ("pilot_stale",))
     bench.pilot(PilotState.C)
@@ -443,7 +450,7 @@ def test_a_contactor_that_does_not_close_is_released_after_its_time() -> None:
     bench.gate.energise(1, 0)
     bench.advance(0.45)
     assert bench.posted == [] and bench.coil()
-    bench.advance(0.1)
+    bench.advance(0.05)
 
     assert not bench.coil()
     assert bench.posted == [PowerReleased(1, 1, ("did_not_close",)),
@@ -496,7 +503,7 @@ def test_a_contact_that_stays_closed_is_welded_after_the_settle_time() -> None:
     assert bench.posted == [ReleaseNumbered(1, 1)]
     bench.advance(0.45)
     assert bench.posted == [ReleaseNumbered(1, 1)]
-    bench.advance(0.1)
+    bench.advance(0.05)
 
     assert bench.posted[1:] == [ContactorReported(1, closed=True, welded=True)]
     assert not bench.gate.may_unlock(1)
@@ -520,7 +527,7 @@ def test_a_weld_that_lets_go_is_reported_open() -> None:
     bench.charging()
     bench.board.weld(1)
     bench.gate.release(1, "card")
-    bench.advance(2)
+    bench.advance(0.6)
 
     bench.board.clear("weld", 1)
     bench.advance(1)
@@ -667,3 +674,113 @@ def test_objections_name_what_stands_in_the_way() -> None:
     assert bench.gate.objections(1) == ()
     bench.rcd(good=False)
     assert bench.gate.objections(1) == ("rcd",)
+
+
+def test_an_order_closes_at_once_on_fresh_readings_and_has_them_read_anew_once() -> None:
+    bench = GateBench()
+    bench.ready()
+    bench.pilot_answers = bench.inputs_answer = bench.loop_answers = False
+    bench.refreshed.clear()
+
+    bench.gate.energise(1, 0)
+
+    assert bench.coil()
+    assert bench.refreshed == [1]
+
+
+def test_nothing_closes_before_the_contacts_are_known_open() -> None:
+    bench = GateBench()
+    bench.gate.bar(1, ())
+
+    bench.gate.energise(1, 0)
+
+    assert bench.posted == [EnergiseRefused(1, 0, ("opening",))]
+    assert not bench.gate.may_unlock(1)
+
+
+def test_what_was_never_read_is_not_good() -> None:
+    assert set(GateBench().gate.objections(1)) == {
+        "no_pilot", "pilot_stale", "rcd", "rcd_stale", "not_locked", "session_not_in_books",
+        "not_plugged", "loop_silent", "not_booted"}
+
+
+def test_an_order_left_without_any_answer_is_refused_by_the_tick() -> None:
+    bench = GateBench()
+    bench.ready()
+    bench.gate.current_offered(1, on=False)
+    bench.pilot_answers = bench.inputs_answer = bench.loop_answers = False
+    bench.advance(30)
+
+    bench.gate.energise(1, 0)
+    bench.advance(1)
+
+    assert set(bench.last(EnergiseRefused).reasons) == {"pilot_stale", "rcd_stale", "loop_silent"}
+
+
+def test_a_coil_is_renewed_though_the_offer_had_gone_before_it_closed() -> None:
+    bench = GateBench()
+    bench.ready()
+    bench.gate.current_offered(1, on=False)
+    bench.advance(0.6)
+    assert bench.armed == 0
+    bench.gate.energise(1, 0)
+
+    bench.advance(10)
+
+    assert bench.coil()
+
+
+def test_a_coil_that_fails_to_close_is_a_numbered_release() -> None:
+    bench = GateBench()
+    bench.ready()
+
+    def broken() -> None:
+        raise Broken("contactor 1: no answer; check the output")
+    bench.switches[1]._energise = broken
+
+    bench.gate.energise(1, 0)
+
+    assert bench.posted == [
+        DeviceLost(1, "contactor", "contactor 1: no answer; check the output"),
+        EnergiseRefused(1, 1, ("contactor_lost",)), ContactorReported(1, closed=False)]
+    assert bench.gate.may_unlock(1) and not bench.gate.is_on(1)
+
+
+def test_a_coil_that_cannot_be_released_is_told_and_seen_as_welded() -> None:
+    bench = GateBench()
+    bench.charging()
+
+    def broken() -> None:
+        raise Broken("contactor 1: no answer; check the output")
+    bench.switches[1]._release = broken
+
+    bench.gate.release(1, "card")
+    bench.advance(1)
+
+    assert bench.kinds() == ["DeviceLost", "ReleaseNumbered", "ContactorReported"]
+    assert bench.last(ContactorReported) == ContactorReported(1, closed=True, welded=True)
+
+
+def test_a_release_while_closing_ends_the_wait_for_the_contact() -> None:
+    bench = GateBench()
+    bench.ready()
+    bench.board.fault("did_not_close", 1)
+    bench.gate.energise(1, 0)
+
+    bench.gate.release(1, "card")
+    bench.advance(2)
+
+    assert bench.gate.number(1) == 1
+    assert "PowerReleased" not in bench.kinds()
+
+
+def test_there_is_one_tick_for_all() -> None:
+    bench = GateBench(evses=(1, 2))
+    bench.charging(1)
+    bench.gate.current_offered(1, on=True)
+    bench.gate.current_offered(1, on=True)
+
+    assert bench.armed == 1
+    bench.refreshed.clear()
+    bench.advance(0.5)
+    assert bench.refreshed == [1]

@@ -145,9 +145,10 @@ def test_a_loop_that_does_not_answer_leads_to_power_off(tmp_path) -> None:
     async def story(bench: StationBench) -> None:
         await bench.charge()
 
-        bench.app.loop._take = lambda most: bench.app.loop._wake.clear()  # it hears and does nothing
+        loop = bench.app.loop
+        loop._take = lambda most: loop._wake.clear()  # it hears and does nothing
         await bench.until(lambda: not bench.coil(), limit_s=3)
-        del bench.app.loop._take
+        del loop._take
 
     with_app(story, tmp_path)
 
