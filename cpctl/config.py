@@ -193,6 +193,13 @@ def from_text(text: str, file: str = "cpctl.toml") -> Config:
     return _build(parse(text, file), (file,))
 
 
+def known_keys(text: str) -> dict[str, tuple[str, ...]]:
+    """The keys that each section of `text` knows: what the documentation must name."""
+    problems = Problems()
+    _read(Section(problems, parse(text, "cpctl.toml"), "", Where("cpctl.toml", 1)), problems, ("",))
+    return {section: tuple(keys) for section, keys in problems.asked.items()}
+
+
 def _build(tree: Located, files: tuple[str, ...]) -> Config:
     problems = Problems()
     config = _read(Section(problems, tree, "", Where(files[0], 1)), problems, files)

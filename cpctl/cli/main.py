@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "settings": ("books", "settings by id or configuration key: list, get, set"),
     "auth": ("books", "tokens: how one would be decided (check), what is known (list)"),
     "ocpp": ("line", "the link: tail, disconnect, connect"),
-    "sim": ("bench", "the hands of the simulated board: plug, tap, fault ..."),
+    "sim": ("bench", "the hands of the simulated board: plug, tap, fault and others"),
     "hw": ("bench", "devices: list, meter, reader, pilot; safe drives outputs off"),
     "run": ("daemon", "the daemon (systemd starts it)"),
     "config": ("daemon", "check the configuration file"),
