@@ -18,7 +18,7 @@ from cpctl.cli.show import Screen
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself would cost a tenth of the start
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 DONE, FAILED, USAGE, UNREACHABLE, NOT_PERMITTED, NOT_FOUND, REFUSED, TIMED_OUT, PROBLEMS = range(9)
 INTERRUPTED = 130
@@ -52,8 +52,20 @@ EXIT_CODES = """exit codes:
   cpctl run: 78 configuration, 77 permission, 69 hardware not available"""
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """argparse makes one with each argument; only help needs to know how wide the terminal is,
+    and finding out imports shutil."""
+
+    def __init__(self, prog: str):
+        asked = {"-h", "--help"} & set(sys.argv)
+        super().__init__(prog, width=None if asked else 78)
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong and where to read on."""
+
+    def __init__(self, **more: Any):
+        super().__init__(formatter_class=Formatter, **more)
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message}\n  {self.prog} --help tells more", file=sys.stderr)
@@ -76,7 +88,7 @@ def common(parser: argparse.ArgumentParser, *, top: bool) -> None:
 def build(chosen: str | None) -> Parser:
     """The parser, with the options of the `chosen` command only; None: of all of them."""
     parser = Parser(prog="cpctl", description="EV charge point controller: daemon and client.",
-                    epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter)
+                    epilog=EXIT_CODES)
     common(parser, top=True)
     parser.add_argument("--version", action="store_true", help="the version of this program")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser,
