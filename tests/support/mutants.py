@@ -1,11 +1,11 @@
 """Mutants of a module: one small change each, and whether the given checks notice it.
 
-`survivors(path, name, run)` compiles each mutant and calls `run(module)`; a mutant dies when it raises.
+`survivors(path, name, run)` calls `run(module)` with each mutant; a mutant dies when it raises.
 Time that a mutant makes endless is cut short by an alarm.
 """
 
 import ast
-import copy
+import pickle
 import signal
 import sys
 import types
@@ -28,10 +28,16 @@ _OPERATORS: dict[type, type] = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: as
 
 @dataclass(frozen=True)
 class Mutant:
-    """One changed module: `what` names line and change."""
+    """One changed module; `node` is what was changed, as it was before."""
 
-    what: str
+    change: str
+    node: ast.AST
     tree: ast.Module
+
+    @property
+    def what(self) -> str:
+        line = getattr(self.node, "lineno", 0)
+        return f"line {line}: {ast.unparse(self.node)[:70]!r}: {self.change}"
 
 
 class Hung(Exception):
@@ -42,15 +48,14 @@ def mutants(path: Path, *, skip: Callable[[ast.AST], bool] = lambda node: False
             ) -> Iterator[Mutant]:
     """Every mutant of the file; `skip` leaves out nodes (log lines, say)."""
     tree = ast.parse(path.read_text())
-    nodes = [node for node in _walk(tree, skip)]
+    frozen = pickle.dumps((tree, list(_walk(tree, skip))))
+    _, nodes = pickle.loads(frozen)
     for index, node in enumerate(nodes):
         for number, (what, _) in enumerate(_changes(node)):
-            twin = copy.deepcopy(tree)
-            other = [one for one in _walk(twin, skip)][index]
-            list(_changes(other))[number][1]()
+            twin, its_nodes = pickle.loads(frozen)
+            list(_changes(its_nodes[index]))[number][1]()
             ast.fix_missing_locations(twin)
-            line = getattr(node, "lineno", 0)
-            yield Mutant(f"line {line}: {ast.unparse(node)[:70]!r}: {what}", twin)
+            yield Mutant(what, node, twin)
 
 
 def survivors(path: Path, name: str, run: Callable[[types.ModuleType], None], *,
@@ -173,7 +178,7 @@ def _bodies(node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
             plain = isinstance(statement, ast.Assign | ast.AugAssign | ast.Return) or (
                 isinstance(statement, ast.Expr) and not isinstance(statement.value, ast.Constant))
             if plain and not _is_log(statement):
-                yield (f"without {ast.unparse(statement)[:60]!r} (line {statement.lineno})",
+                yield (f"without line {statement.lineno}",
                        lambda body=body, index=index: body.__setitem__(index, ast.Pass()))
 
 
