@@ -140,7 +140,7 @@ class Link:
             self._rules.asked_for()
             self._pump.poke()
             return ()
-        if self._socket is None or not self._rules.accepted:
+        if self.socket is None or not self._rules.accepted:
             return self._lanes.queries.refused(query)
         answer = self._lanes.queries.add(query, asyncio.get_running_loop().time())
         self._pump.poke()
@@ -187,7 +187,7 @@ class Link:
         """Deliver what can be delivered without waiting for a retry; at most `timeout_s`."""
         try:
             async with asyncio.timeout(timeout_s):
-                while self._socket is not None and self._rules.accepted:
+                while self.socket is not None and self._rules.accepted:
                     await self._pump.rested()
                     if not (self._lanes.money.ready or self._lanes.news.ready):
                         return
@@ -351,16 +351,17 @@ class Link:
 
     @property
     def socket(self) -> Socket | None:
-        return self._socket
+        """None from the moment the connection is known to be lost."""
+        return self._socket if self._end is not None and not self._end.done() else None
 
     @property
     def heard_s(self) -> float:
         return self._heard_s
 
     async def before_call(self) -> None:
-        if self._answers and self._socket is not None:
+        if self._answers and (socket := self.socket) is not None:
             try:
-                await self._flush(self._socket)
+                await self._flush(socket)
             except ConnectionLost as error:
                 self._finish(str(error))
 
@@ -371,7 +372,7 @@ class Link:
             log.debug("sent %s", redact.frame(letter.text))
 
     async def alive(self) -> bool | None:
-        socket = self._socket
+        socket = self.socket
         if self._settings().integer("link.ping_s") == 0:
             return None
         return socket is not None and await self._pong(socket)

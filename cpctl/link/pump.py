@@ -2,8 +2,9 @@
 
 Boot alone; then questions, statuses and notices pass the facts. But once a status or a notice was
 not answered in time the facts go first until none is due, and after an unanswered question or a
-long row of other messages one fact does: no transaction waits longer than one call. One task for all connections: it is
-never cancelled in the middle of the books. Times are monotonic seconds of the event loop.
+long row of other messages one fact does: no transaction waits longer than one call.
+One task for all connections: it is never cancelled in the middle of the books. Times are monotonic
+seconds of the event loop.
 """
 
 from __future__ import annotations
@@ -182,7 +183,8 @@ class Pump:
         self._lanes.heartbeat.spoke(now_s)
         try:
             await socket.send(letter.text)
-        except ConnectionLost:
+        except ConnectionLost as error:
+            self._wire.give_up(str(error))  # or the next letter would fail as fast, for ever
             self.disconnected()
         letter.lane.sent(letter)
         return await self._answer

@@ -37,7 +37,7 @@ def session(number, base=100):
 
 
 @pytest.mark.requirement("16.OFF.2", "16.OFF.3")
-@pytest.mark.octt("TC_037_1_CS")
+@pytest.mark.octt("TC_039_CS")
 def test_what_was_recorded_offline_is_told_in_order_with_the_ids_received():
     ids = iter(range(50, 60))
 
@@ -546,3 +546,18 @@ def test_a_thousand_sessions_are_told_once_each_though_the_link_breaks():
 
     assert len(world.books.delivered()) == 3000
     assert len({frame[1] for frame in world.central.calls if frame[2] == "Stop"}) == 1000
+
+
+def test_a_socket_that_fails_at_sending_is_left_at_once():
+    async def story(world):
+        await asyncio.sleep(1)
+        world.central.socket.dead = True
+        world.books.put(*session(1))
+        world.link.facts_waiting()
+        await asyncio.sleep(1)
+        assert not world.link.state.online
+        await asyncio.sleep(60)
+
+    world = play(story)
+
+    assert world.books.delivered() == [1, 2, 3] and len(world.central.sockets) == 2

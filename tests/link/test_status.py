@@ -78,7 +78,6 @@ def test_by_option_short_statuses_are_told_all_the_same():
 
 
 @pytest.mark.requirement("16.STAT.6")
-@pytest.mark.octt("TC_039_CS")
 def test_after_a_lost_link_only_the_present_is_told_and_only_if_it_differs():
     async def story(world):
         await asyncio.sleep(1)

@@ -286,6 +286,7 @@ class MemorySocket:
         self.pongs = True
         self.pings = 0
         self.closed: tuple[int, str] | None = None
+        self.dead = False  # sending fails, but nothing comes in to say so
         self.on_frame: Callable[[list[Any]], None] = lambda frame: None
         self._in: asyncio.Queue[str | bytes | None] = asyncio.Queue()
 
@@ -303,7 +304,7 @@ class MemorySocket:
         return text
 
     async def send(self, text: str) -> None:
-        if self.closed:
+        if self.closed or self.dead:
             raise ConnectionLost(1006, "closed")
         frame = json.loads(text)
         self.heard.append(frame)
