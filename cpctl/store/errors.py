@@ -12,7 +12,7 @@ class JournalError(StoreError):
     """Nothing was written. Trying again later may succeed (space freed, card replaced)."""
 
 
-class BooksDamaged(StoreError):
+class BooksDamaged(JournalError):
     """The file holds what nobody wrote: not a database, a broken page, a row whose CRC is wrong."""
 
 
@@ -31,13 +31,14 @@ _NEXT_STEP = {
     "SQLITE_READONLY": "not writable; check the rights of the file and of its folder",
     "SQLITE_CANTOPEN": "cannot be opened; check that its folder exists and is writable",
 }
-_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "SQLITE_ERROR")
 
 
 def translated(path: Path, error: sqlite3.Error) -> StoreError:
     """The error of ours that tells what sqlite found at `path`."""
     name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith(_DAMAGE):
+    # SQLITE_ERROR: our SQL does not fit the tables, or the header asks for what sqlite cannot do
+    if name.startswith(_DAMAGE) or "decode to UTF-8" in str(error):
         return BooksDamaged(f"{path.name}: {error}")
     for prefix, step in _NEXT_STEP.items():
         if name.startswith(prefix):

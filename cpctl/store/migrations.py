@@ -10,6 +10,7 @@ from pathlib import Path
 from cpctl.store.db import APPLICATION_ID, Database
 from cpctl.store.errors import BooksDamaged, JournalError
 
+STAMP = 0x01010101  # each byte of the stored version says the same: a flipped bit is no version
 Step = str | Callable[[sqlite3.Connection], None]
 
 JOURNAL: tuple[Step, ...] = (
@@ -46,10 +47,13 @@ def migrate(db: Database, steps: tuple[Step, ...], *, fresh: bool = False) -> in
     Raises BooksDamaged for a file that is not ours, JournalError for one of a newer release.
     """
     with db.reading() as con:
-        version = int(con.execute("PRAGMA user_version").fetchone()[0])
+        stamp = int(con.execute("PRAGMA user_version").fetchone()[0])
         ours = con.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
     if not ours and not fresh:
         raise BooksDamaged(f"{db.path.name}: not a file of this daemon")
+    version, rest = divmod(stamp, STAMP)
+    if rest or (not version and not fresh):
+        raise BooksDamaged(f"{db.path.name}: its version {stamp:#x} is not what was written")
     if version > len(steps):
         raise JournalError(f"{_name(db.path)}: version {version}, this release knows {len(steps)};"
                            " install the newer release again, or move the file away")
@@ -57,7 +61,7 @@ def migrate(db: Database, steps: tuple[Step, ...], *, fresh: bool = False) -> in
         with db.commit(full=True) as con:
             _take(con, steps[number])
             con.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            con.execute(f"PRAGMA user_version={number + 1}")
+            con.execute(f"PRAGMA user_version={(number + 1) * STAMP}")
     return version
 
 

@@ -1,6 +1,7 @@
 """Opening a file of the store, whatever a power cut, a bad card or a stranger did to it.
 
-A sound file is migrated, checked (sqlite's quick check, then the CRC of every row) and used. A
+A sound file is migrated, checked (sqlite's integrity check, since the quick one passes over the
+indices, then the CRC of every row) and used. A
 damaged one is kept under another name; a fresh one is begun with the rows that are still needed.
 The fresh file is complete before the damaged one is moved, so a kill at any instant is mended by
 the next start.
@@ -21,6 +22,8 @@ from cpctl.store.migrations import Step, migrate
 from cpctl.store.rows import Row, Table
 
 S = TypeVar("S")
+_HEADER = b"SQLite format 3\0" + bytes((0x10, 0, 2, 2, 0, 64, 32, 32))  # pages of 4096, WAL
+_UTF8_NO_VACUUM = bytes((0, 0, 0, 0, 0, 0, 0, 1))
 Carved = Iterator[tuple[Table, Row]]
 
 
@@ -63,6 +66,7 @@ def open_file(path: Path, kind: FileKind[S], trace: Trace | None = None
 def _open_sound(path: Path, kind: FileKind[S], trace: Trace | None, report: OpenReport
                 ) -> tuple[Database, OpenReport, S]:
     wal = _read(_wal(path))
+    _check_header(path)
     db = Database(path, trace)
     try:
         version = migrate(db, kind.steps)
@@ -70,8 +74,8 @@ def _open_sound(path: Path, kind: FileKind[S], trace: Trace | None, report: Open
         if len(committed_frames(wal)) > max(frames, _migrated_frames(version, kind, frames)):
             raise BooksDamaged(f"{path.name}-wal: damaged within what was committed")
         with db.reading() as con:
-            if con.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise BooksDamaged(f"{path.name}: a page is broken (quick check)")
+            if con.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+                raise BooksDamaged(f"{path.name}: a page is broken (integrity check)")
         found = kind.sweep(db)
     except BooksDamaged:
         _keep_apart(path, wal, db)
@@ -82,6 +86,14 @@ def _open_sound(path: Path, kind: FileKind[S], trace: Trace | None, report: Open
     if version < len(kind.steps):
         report = replace(report, migrated_from=version)
     return db, report, found
+
+
+def _check_header(path: Path) -> None:
+    """The part of the header that never changes; sqlite takes some flips there for a wish."""
+    with path.open("rb") as file:
+        head = file.read(100)
+        if not head.startswith(_HEADER) or head[52:60] != _UTF8_NO_VACUUM:
+            raise BooksDamaged(f"{path.name}: not a database, or its header is damaged")
 
 
 def _migrated_frames(version: int, kind: FileKind[S], frames: int) -> int:
@@ -119,7 +131,7 @@ def _keep_apart(path: Path, wal: bytes, db: Database) -> None:
         half.write_bytes(wal)
         _sync(half)
         os.replace(half, kept)
-    with contextlib.suppress(JournalError, BooksDamaged):
+    with contextlib.suppress(JournalError):
         db.close()
     if wal:
         os.replace(kept, _wal(path))

@@ -50,7 +50,7 @@ async def drain(journal: Journal, lane: Lane = Lane.MONEY) -> list[Fact]:
     return told
 
 
-# --- lanes and order ---------------------------------------------------------------------------
+# --- lanes and order -------------------------------------------------------------------------
 
 
 @pytest.mark.requirement("16.OFF.2")
@@ -135,7 +135,7 @@ def test_waiting_tells_count_and_age(tmp_path: Path) -> None:
     run(story())
 
 
-# --- what became of facts ------------------------------------------------------------------------
+# --- what became of facts --------------------------------------------------------------------
 
 
 @pytest.mark.requirement("16.OFF.5")
@@ -235,7 +235,7 @@ def test_what_waits_when_the_link_goes_counts_as_recorded_offline(tmp_path: Path
     assert run(story()) == [(True, True), (True, True), (False, False)]
 
 
-# --- aliases ---------------------------------------------------------------------------------------
+# --- aliases ---------------------------------------------------------------------------------
 
 
 @pytest.mark.requirement("16.TX.7")
@@ -279,7 +279,7 @@ def test_an_alias_comes_back_as_it_was_given(tmp_path: Path, its: int | str) -> 
     assert run(story()) == its
 
 
-# --- what a start finds ------------------------------------------------------------------------------
+# --- what a start finds ----------------------------------------------------------------------
 
 
 @pytest.mark.requirement("16.TX.16")
@@ -373,7 +373,7 @@ def test_numbers_go_on_after_a_restart_and_a_new_file_is_a_new_book(tmp_path: Pa
     run(story())
 
 
-# --- much --------------------------------------------------------------------------------------------
+# --- much ------------------------------------------------------------------------------------
 
 
 @pytest.mark.requirement("16.OFF.1", "16.OFF.2")
@@ -464,7 +464,7 @@ def test_any_history_agrees_with_a_simple_model(tmp_path: Path) -> None:
     run(story())
 
 
-# --- time and space ------------------------------------------------------------------------------------
+# --- time and space --------------------------------------------------------------------------
 
 
 def test_retention_deletes_only_what_was_delivered_long_ago(tmp_path: Path) -> None:
@@ -607,7 +607,7 @@ def test_delivered_samples_are_shed_before_any_that_waits(tmp_path: Path) -> Non
     run(story())
 
 
-# --- for people --------------------------------------------------------------------------------------------
+# --- for people ------------------------------------------------------------------------------
 
 
 def test_sessions_are_told_with_energy_times_reason_and_delivery(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_kills_at_random_moments_lose_nothing_from_life_to_life(tmp_path: Path) 
     seed = random.randrange(1 << 32)
     print("seed", seed)
 
-    assert farm("random", tmp_path, seed, 25) > 25
+    assert farm("random", tmp_path, seed, 15) > 15
 
 
 def test_a_kill_while_a_damaged_file_is_set_aside_is_mended_by_the_next_start(tmp_path: Path
