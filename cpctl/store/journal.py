@@ -27,6 +27,7 @@ from cpctl.core.events import OpenSession
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import Now
 from cpctl.store import facts_json, ledger, queries, upkeep
+from cpctl.store.caretaker import RETRY_S, Caretaker
 from cpctl.store.dating import BootLine, Dating
 from cpctl.store.db import Database, Writer
 from cpctl.store.entries import (
@@ -55,7 +56,6 @@ log = logging.getLogger(__name__)
 LAZY_MARKS = 20
 LAZY_S = 5.0
 QUIET_S = 900.0  # a log that nothing else empties is emptied after this
-RETRY_S = 30.0
 UPKEEP_COMMITS = 256
 RETENTION_NS = 86_400 * 1_000_000_000
 
@@ -84,9 +84,7 @@ class Journal:
         self._sessions = SessionBook(found)
         self._lazy: dict[tuple[str, object], RowOf] = {}
         self._refilling = asyncio.Lock()
-        self._timer: asyncio.TimerHandle | None = None
-        self._tending: asyncio.Task[None] | None = None
-        self._closed = False
+        self._care = Caretaker(self._tend)
         self._dirty = self._commits = 0
         self._wants_checkpoint = False
         self._last_full_ns = self._last_commit_ns = 0
@@ -106,7 +104,7 @@ class Journal:
                       retention_days=retention_days, sample_sync_s=sample_sync_s)
         journal._see(now())
         await journal._refill(also=tuple(found.open))
-        journal._arm(LAZY_S)
+        journal._care.arm(LAZY_S)
         if report.damaged:
             log.error("%s; set aside as %s, %d rows brought over", report.reason,
                       report.set_aside, report.rows_saved)
@@ -172,7 +170,7 @@ class Journal:
         def then(_: None, error: BaseException | None) -> None:
             if error is not None:
                 self._lazy = lazy | self._lazy
-                self._arm(RETRY_S)
+                self._care.arm(RETRY_S)
                 return
             for table, row in rows:
                 self._lazy.pop((table.name, row[0]), None)
@@ -189,14 +187,14 @@ class Journal:
         self._dirty += 1
         self._commits += 1
         if self._commits % UPKEEP_COMMITS == 0:
-            self._arm(0.0)
+            self._care.arm(0.0)
         else:
-            self._arm(LAZY_S * 2 if self._wants_checkpoint else QUIET_S)
+            self._care.arm(LAZY_S * 2 if self._wants_checkpoint else QUIET_S)
 
     def _put_lazily(self, row: RowOf) -> None:
         table, values = row
         self._lazy[table.name, values[0]] = row
-        self._arm(LAZY_S)
+        self._care.arm(LAZY_S)
 
     async def flush(self) -> None:
         """Hand what waits lazily to the file (lower grade). Raises JournalError."""
@@ -205,11 +203,7 @@ class Journal:
 
     async def close(self) -> None:
         """Write what waits and close the file. What cannot be written is told again, never lost."""
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._tending is not None:
-            await asyncio.wait([self._tending])
+        await self._care.end()
         try:
             await self.flush()
         except StoreError as error:
@@ -319,7 +313,7 @@ class Journal:
                         self._fill)
                 except StoreError as error:
                     log.error("journal: what waits cannot be read: %s", error)
-                    self._arm(RETRY_S)
+                    self._care.arm(RETRY_S)
                     return
                 also = frozenset()
                 if not loaded.asked and not loaded.broken:
@@ -418,41 +412,18 @@ class Journal:
 
     # --- upkeep --------------------------------------------------------------------------------
 
-    def _arm(self, delay_s: float) -> None:
-        """Tend to the file in `delay_s`, or earlier when that is arranged already."""
-        if self._closed:
-            return
-        loop = asyncio.get_running_loop()
-        due = loop.time() + delay_s
-        if self._timer is not None:
-            if self._timer.when() <= due:
-                return
-            self._timer.cancel()
-        self._timer = loop.call_at(due, self._begin_tending)
-
-    def _begin_tending(self) -> None:
-        self._timer = None
-        if self._tending is None or self._tending.done():
-            self._tending = asyncio.get_running_loop().create_task(self._tend())
-        else:
-            self._arm(LAZY_S)
-
     async def _tend(self) -> None:
         """Write what is lazy, empty the log when nothing is charged, keep to time and space."""
-        try:
-            await self.flush()
-            await self._refill()
-            await self._keep_to_limits()
-            await self._checkpoint_when_idle()
-        except StoreError as error:
-            log.warning("journal: upkeep failed, tried again later: %s", error)
-            self._arm(RETRY_S)
+        await self.flush()
+        await self._refill()
+        await self._keep_to_limits()
+        await self._checkpoint_when_idle()
 
     async def _checkpoint_when_idle(self) -> None:
         quiet = self._now().since(self._last_commit_ns) >= QUIET_S
         if not self._dirty or self._sessions.charging() or not (self._wants_checkpoint or quiet):
             if self._dirty:
-                self._arm(QUIET_S)
+                self._care.arm(QUIET_S)
             return
         self._dirty, self._wants_checkpoint = 0, False
         await self._writer.run(self._db.checkpoint)
@@ -467,7 +438,8 @@ class Journal:
                 facts_json.utc_us(now.utc) - int(self._retention_days * 86_400e6),
                 frozenset(self._sessions.open), frozenset(self._latched),
                 Dating(self._dating.lines()), self._next_no - 1, self._next_session - 1)
-            await self._writer.run(lambda: upkeep.retire(db, rules))
+            while await self._writer.run(lambda: upkeep.retire(db, rules)):
+                pass  # some at a time, so that a fact never waits long behind them
         held = {entry.no for queue in self._lanes.values() for entry in queue.window}
         if self._max_bytes:
             shed, used = self._shed, self._max_bytes
@@ -477,6 +449,7 @@ class Journal:
     def _has_shed(self, gone: tuple[int, ...] | None, error: BaseException | None) -> None:
         if not gone:
             return
+        self._care.arm(LAZY_S)  # some at a time; look again whether it was enough
         self._shed += len(gone)
         log.warning("journal: over the disk budget, %d middle samples given up", len(gone))
         for queue in self._lanes.values():
@@ -487,6 +460,12 @@ class Journal:
             self._lazy.pop((DELIVERY.name, no), None)
 
     # --- for people ------------------------------------------------------------------------------
+
+    async def session_facts(self, no: int) -> tuple[Fact, ...]:
+        """All facts of any session, from the file; `facts_of` is the one for memory."""
+        db = self._db
+        loaded = await self._writer.run(lambda: ledger.load(db, [], frozenset(), [no]))
+        return tuple(loaded.sessions[no].values())
 
     async def sessions(self, limit: int = 50, before: int | None = None
                        ) -> tuple[SessionRow, ...]:

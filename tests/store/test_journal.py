@@ -640,6 +640,8 @@ def test_sessions_are_told_with_energy_times_reason_and_delivery(tmp_path: Path)
         assert [row.no for row in await journal.sessions(before=3)] == [2, 1]
         assert await journal.session(1) == first
         assert await journal.session(9) is None
+        assert len(await journal.session_facts(1)) == 7
+        assert await journal.session_facts(9) == ()
 
     run(story())
 
