@@ -7,7 +7,7 @@ head: ten thousand waiting messages cost eight bytes each.
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -211,7 +211,3 @@ class LaneQueue:
             if entry is None:
                 return
             self.window.append(entry)
-
-    def drop(self, nos: Iterable[int]) -> None:
-        for no in nos:
-            self.remove(no)

@@ -37,15 +37,13 @@ from cpctl.store.entries import (
     Entry,
     EntryRow,
     Lane,
-    LaneQueue,
     Mark,
     OpenReport,
     SessionRow,
     Waiting,
-    as_offline,
-    lane_of,
 )
 from cpctl.store.errors import JournalError, StoreError
+from cpctl.store.lanes import Lanes
 from cpctl.store.ledger import RowOf, Sweep, fact_row, mark_row
 from cpctl.store.recovery import open_file
 from cpctl.store.rows import ALIAS, BOOTS, DELIVERY, FACTS, META, REGISTER
@@ -74,11 +72,8 @@ class Journal:
         self._next_no = found.top_no + 1
         self._next_session = found.top_session + 1
         self._shed = int(found.meta.get("shed", 0))
-        self._offline_upto = int(found.meta.get("offline_upto", 0))
         self._floor = found.newest.utc if found.newest else None
-        self._lanes = {lane: LaneQueue(lane, nos) for lane, nos in found.lanes.items()}
-        self._marks, self._abandoned = found.marks, found.abandoned
-        self._unreadable: dict[int, str] = {}
+        self._lanes = Lanes(found)
         self._latched = found.latched
         self._dating = Dating(found.boots.values())
         self._sessions = SessionBook(found)
@@ -148,9 +143,7 @@ class Journal:
             previous = self._sessions.add(no, fact)
             if previous is not None:
                 self._dating.follow(self._dating.told_us(previous), fact.at)
-            lane = lane_of(fact)
-            if lane is not None:
-                self._lanes[lane].append(no, self._entry(no, fact, lane, self.book))
+            self._lanes.add(no, fact, self.book)
             if isinstance(fact, FaultLatched):
                 self._latched[fact.evse, fact.code] = None
             elif isinstance(fact, FaultUnlatched):
@@ -214,13 +207,11 @@ class Journal:
 
     def head(self, lane: Lane) -> Entry | None:
         """The oldest fact of `lane` that waits."""
-        window = self._lanes[lane].window
-        return window[0] if window else None
+        return next(iter(self._lanes.window(lane, 1)), None)
 
     def upcoming(self, lane: Lane, n: int) -> tuple[Entry, ...]:
         """The next `n` (up to 16 are always at hand), the head first."""
-        window = self._lanes[lane].window
-        return tuple(window[index] for index in range(min(n, len(window))))
+        return self._lanes.window(lane, n)
 
     async def settle(self, no: int, alias: tuple[int, str, int | str] | None = None) -> None:
         """The central system has the fact. With `alias` (session, dialect, its id): both in one
@@ -234,7 +225,7 @@ class Journal:
 
     async def _end(self, no: int, state: str, reason: str | None,
                    alias: tuple[int, str, int | str] | None, *, full: bool) -> None:
-        mark = self._marks.get(no, Mark()).but(state=state, reason=reason)
+        mark = self._lanes.mark(no).but(state=state, reason=reason)
         if full:
             rows: list[RowOf] = [(DELIVERY, mark_row(no, mark))]
             if alias is not None:
@@ -252,47 +243,32 @@ class Journal:
         if alias is not None:
             session, dialect, csms_id = alias
             self._sessions.aliases[session, dialect] = csms_id
-        was_waiting = any([queue.remove(no) for queue in self._lanes.values()])
-        self._abandoned += was_waiting and mark.state == ABANDONED
-        self._marks.pop(no, None)
+        self._lanes.end(no, mark.state)
         self._forget_idle_sessions()
 
     async def part_settled(self, no: int, calls: int) -> None:
         """The first `calls` calls of the fact are done (lazily kept)."""
-        self._change(no, self._marks.get(no, Mark()).but(calls=calls))
+        self._change(no, self._lanes.mark(no).but(calls=calls))
         if len(self._lazy) >= LAZY_MARKS:
             await self._flush_if_possible()
 
     async def fail(self, no: int) -> int:
         """The central system failed to process the fact; how often now (lazily kept)."""
-        mark = self._marks.get(no, Mark())
+        mark = self._lanes.mark(no)
         self._change(no, mark.but(attempts=mark.attempts + 1))
         if len(self._lazy) >= LAZY_MARKS:
             await self._flush_if_possible()
         return mark.attempts + 1
 
     def _change(self, no: int, mark: Mark) -> None:
-        self._marks[no] = mark
+        self._lanes.change(no, mark)
         self._put_lazily((DELIVERY, mark_row(no, mark)))
-        for queue in self._lanes.values():
-            entry = queue.find(no)
-            if entry is not None:
-                queue.change(no, self._entry(no, entry.fact, entry.lane, entry.book))
 
     async def mark_offline(self) -> None:
         """The link went: all that waits counts as recorded offline (E11.FR.07)."""
-        self._offline_upto = self._next_no - 1
-        self._put_lazily((META, ("offline_upto", str(self._offline_upto))))
-        for queue in self._lanes.values():
-            for entry in tuple(queue.window):
-                queue.change(entry.no, self._entry(entry.no, entry.fact, entry.lane, entry.book))
-
-    def _entry(self, no: int, fact: Fact, lane: Lane, book: str) -> Entry:
-        if no <= self._offline_upto:
-            fact = as_offline(fact)
-        mark = self._marks.get(no, Mark())
-        return Entry(no, fact, lane, mark.attempts, mark.calls,
-                     bool(getattr(fact, "offline", no <= self._offline_upto)), book)
+        upto = self._next_no - 1
+        self._lanes.mark_offline(upto)
+        self._put_lazily((META, ("offline_upto", str(upto))))
 
     async def _flush_if_possible(self) -> None:
         try:
@@ -303,9 +279,9 @@ class Journal:
     async def _refill(self, also: Iterable[int] = ()) -> None:
         """Read ahead until each lane's window holds what `upcoming` promises."""
         also = frozenset(also)
-        while also or any(queue.wanted() for queue in self._lanes.values()):
+        while also or self._lanes.wanted():
             async with self._refilling:
-                wanted = [no for queue in self._lanes.values() for no in queue.wanted()]
+                wanted = self._lanes.wanted()
                 db, have = self._db, frozenset(self._sessions.facts)
                 try:
                     loaded = await self._writer.run(
@@ -322,21 +298,14 @@ class Journal:
     def _fill(self, loaded: ledger.Loaded | None, error: BaseException | None) -> None:
         if loaded is None:
             return
-        for no, why in loaded.broken.items():
-            if any([queue.remove(no) for queue in self._lanes.values()]):
-                self._unreadable[no] = why
-                log.error("journal: fact %d cannot be told and stays in the books: %s", no, why)
+        for no, why in self._lanes.take(loaded).items():
+            log.error("journal: fact %d cannot be told and stays in the books: %s", no, why)
         self._sessions.take(loaded)
-        for lane, queue in self._lanes.items():
-            queue.fill({no: self._entry(no, stored.fact, lane, stored.book)
-                        for no, stored in loaded.asked.items()
-                        if stored.fact is not None and stored.lane is lane})
         self._dating.refollow(self._sessions.moments())
 
     def _forget_idle_sessions(self) -> None:
         """Hold the facts of a session only while it is open or one of its facts is at hand."""
-        self._sessions.keep_only({entry.fact.session for queue in self._lanes.values()
-                                  for entry in queue.window})
+        self._sessions.keep_only({entry.fact.session for entry in self._lanes.at_hand()})
 
     # --- questions -----------------------------------------------------------------------------
 
@@ -369,11 +338,7 @@ class Journal:
 
     def waiting(self) -> Waiting:
         """What the central system has not heard, and what was given up."""
-        heads = [queue.window[0] for queue in self._lanes.values() if queue.window]
-        oldest = min(heads, key=lambda entry: entry.no).fact.at if heads else None
-        by_lane = {lane: len(queue.nos) for lane, queue in self._lanes.items()}
-        return Waiting(sum(by_lane.values()), oldest, by_lane, self._shed, self._abandoned,
-                       len(self._unreadable))
+        return self._lanes.waiting(self._shed)
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -440,10 +405,10 @@ class Journal:
                 Dating(self._dating.lines()), self._next_no - 1, self._next_session - 1)
             while await self._writer.run(lambda: upkeep.retire(db, rules)):
                 pass  # some at a time, so that a fact never waits long behind them
-        held = {entry.no for queue in self._lanes.values() for entry in queue.window}
+        held = frozenset(entry.no for entry in self._lanes.at_hand())
         if self._max_bytes:
             shed, used = self._shed, self._max_bytes
-            await self._writer.run(lambda: upkeep.shed(db, used, frozenset(held), shed),
+            await self._writer.run(lambda: upkeep.shed(db, used, held, shed),
                                    self._has_shed)
 
     def _has_shed(self, gone: tuple[int, ...] | None, error: BaseException | None) -> None:
@@ -452,11 +417,9 @@ class Journal:
         self._care.arm(LAZY_S)  # some at a time; look again whether it was enough
         self._shed += len(gone)
         log.warning("journal: over the disk budget, %d middle samples given up", len(gone))
-        for queue in self._lanes.values():
-            queue.drop(gone)
+        self._lanes.drop(gone)
         self._sessions.drop(gone)
         for no in gone:
-            self._marks.pop(no, None)
             self._lazy.pop((DELIVERY.name, no), None)
 
     # --- for people ------------------------------------------------------------------------------
@@ -502,12 +465,8 @@ class Journal:
         old = await self._writer.run(lambda: queries.mark(db, no))
         mark = old.but(state=WAITING, attempts=0)
 
-        def applied() -> None:
-            self._marks[no] = mark
-            self._abandoned -= 1
-            self._lanes[lane].insert(no)
-
-        await self._commit([(DELIVERY, mark_row(no, mark))], full=True, applied=applied)
+        await self._commit([(DELIVERY, mark_row(no, mark))], full=True,
+                           applied=lambda: self._lanes.again(no, lane, mark))
         await self._refill()
         return True
 

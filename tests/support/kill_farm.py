@@ -61,7 +61,7 @@ class Promised:
             assert not lost, f"lost: {lost}"
             for no in self.settled:
                 assert rows[no].state in (DELIVERED, ABANDONED), f"{no} comes again"
-        waiting = set(journal._lanes[Lane.MONEY].nos)
+        waiting = {row.no for row in rows.values() if row.lane and row.state == "waiting"}
         told = {no for no, kind in self.facts.items() if kind.startswith("Transaction")}
         in_flight = told - self.settled - self.lazily - waiting
         assert len(in_flight) <= 1, "a fact that waits was lost"

@@ -1,0 +1,107 @@
+"""The lanes in memory: what waits, how often it failed, what of it counts as offline."""
+
+from collections.abc import Mapping
+
+from cpctl.core.effects import Fact
+from cpctl.store.entries import (
+    ABANDONED,
+    Entry,
+    Lane,
+    LaneQueue,
+    Mark,
+    Waiting,
+    as_offline,
+    lane_of,
+)
+from cpctl.store.ledger import Loaded, Sweep
+
+
+class Lanes:
+    """Both lanes and the marks of what waits in them."""
+
+    def __init__(self, found: Sweep) -> None:
+        self._queues = {lane: LaneQueue(lane, nos) for lane, nos in found.lanes.items()}
+        self._marks, self._abandoned = found.marks, found.abandoned
+        self._unreadable: dict[int, str] = {}
+        self._offline_upto = int(found.meta.get("offline_upto", 0))
+
+    def window(self, lane: Lane, n: int) -> tuple[Entry, ...]:
+        """The first `n` entries of a lane that are at hand."""
+        window = self._queues[lane].window
+        return tuple(window[index] for index in range(min(n, len(window))))
+
+    def at_hand(self) -> tuple[Entry, ...]:
+        """The entries of both windows."""
+        return tuple(entry for queue in self._queues.values() for entry in queue.window)
+
+    def mark(self, no: int) -> Mark:
+        return self._marks.get(no, Mark())
+
+    def entry(self, no: int, fact: Fact, lane: Lane, book: str) -> Entry:
+        was_offline = no <= self._offline_upto
+        if was_offline:
+            fact = as_offline(fact)
+        mark = self.mark(no)
+        return Entry(no, fact, lane, mark.attempts, mark.calls,
+                     bool(getattr(fact, "offline", was_offline)), book)
+
+    def add(self, no: int, fact: Fact, book: str) -> None:
+        """A fact was recorded; it waits if it is one that is told."""
+        lane = lane_of(fact)
+        if lane is not None:
+            self._queues[lane].append(no, self.entry(no, fact, lane, book))
+
+    def end(self, no: int, state: str) -> None:
+        """A fact waits no longer."""
+        was_waiting = any([queue.remove(no) for queue in self._queues.values()])
+        self._abandoned += was_waiting and state == ABANDONED
+        self._marks.pop(no, None)
+
+    def change(self, no: int, mark: Mark) -> None:
+        """A fact waits on, with another mark."""
+        self._marks[no] = mark
+        for queue in self._queues.values():
+            entry = queue.find(no)
+            if entry is not None:
+                queue.change(no, self.entry(no, entry.fact, entry.lane, entry.book))
+
+    def again(self, no: int, lane: Lane, mark: Mark) -> None:
+        """An abandoned fact waits again."""
+        self._marks[no] = mark
+        self._abandoned -= 1
+        self._queues[lane].insert(no)
+
+    def mark_offline(self, upto: int) -> None:
+        self._offline_upto = upto
+        for queue in self._queues.values():
+            for entry in tuple(queue.window):
+                queue.change(entry.no, self.entry(entry.no, entry.fact, entry.lane, entry.book))
+
+    def drop(self, nos: tuple[int, ...]) -> None:
+        """These facts are no longer in the file."""
+        for no in nos:
+            self._marks.pop(no, None)
+            for queue in self._queues.values():
+                queue.remove(no)
+
+    def wanted(self) -> list[int]:
+        """Numbers whose facts should be read now."""
+        return [no for queue in self._queues.values() for no in queue.wanted()]
+
+    def take(self, loaded: Loaded) -> Mapping[int, str]:
+        """Lengthen the windows; what waited and cannot be told any more, with the reason."""
+        bad = {no: why for no, why in loaded.broken.items()
+               if any([queue.remove(no) for queue in self._queues.values()])}
+        self._unreadable |= bad
+        for lane, queue in self._queues.items():
+            queue.fill({no: self.entry(no, stored.fact, lane, stored.book)
+                        for no, stored in loaded.asked.items()
+                        if stored.fact is not None and stored.lane is lane})
+        return bad
+
+    def waiting(self, shed: int) -> Waiting:
+        heads = [queue.window[0] for queue in self._queues.values() if queue.window]
+        oldest = min(heads, key=lambda entry: entry.no).fact.at if heads else None
+        by_lane = {lane: len(queue.nos) for lane, queue in self._queues.items()}
+        return Waiting(sum(by_lane.values()), oldest, by_lane, shed, self._abandoned,
+                       len(self._unreadable))
