@@ -25,6 +25,7 @@ from cpctl.core.values import (
     StationLayout,
 )
 from cpctl.dialects.base import StationIdentity
+from cpctl.version import VERSION
 
 __all__ = ["Config", "ConfigError", "DeviceSpec", "Difference", "EvseSpec", "Problem",
            "ReaderSpec", "SerialSpec", "difference", "find", "from_text", "load"]
@@ -120,12 +121,10 @@ class Config:
 
     def identity(self) -> StationIdentity:
         """What BootNotification tells."""
-        from importlib.metadata import version
-
         one = self.station
         return StationIdentity(
             one.vendor, one.model, serial_number=one.serial_number,
-            firmware_version=one.firmware_version or version("cpctl"),
+            firmware_version=one.firmware_version or VERSION,
             meter_type=one.meter_type, meter_serial_number=one.meter_serial_number,
             iccid=one.iccid, imsi=one.imsi)
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
+import hal.registry
 from cpctl.config_check import Problems, Section, kind_of, suggestion
 from cpctl.config_text import Located, Where
-from hal import registry
 from hal.contracts import Option, Parts
 from hal.errors import BadConfig
 
@@ -230,7 +230,7 @@ class Devices:
     # --- one device --------------------------------------------------------------------------
 
     def _device(self, kind: str, section: Section, owner: str) -> DeviceSpec:
-        names = registry.names(kind)
+        names = hal.registry.names(kind)
         driver = section.text("driver", required=f"drivers for a {kind}: {', '.join(names)}")
         known = self._known(kind, driver, names, section) if driver else None
         if known is None:
@@ -261,7 +261,7 @@ class Devices:
             return
         parts = Parts(buses={name: cast(Any, object()) for name in self._buses})
         try:
-            registry.build(kind, driver, owner, None, options, parts)
+            hal.registry.build(kind, driver, owner, None, options, parts)
         except BadConfig as error:
             section.wrong(tables[0], str(error), "see cpctl.toml(5)")
 
@@ -269,7 +269,7 @@ class Devices:
                ) -> tuple[Option, ...] | None:
         """The options of a driver; None when there is no such driver."""
         try:
-            return registry.options_of(kind, driver)
+            return hal.registry.options_of(kind, driver)
         except BadConfig as error:
             if driver in names:
                 section.wrong("driver", str(error))

@@ -11,8 +11,8 @@ import importlib
 import os
 import sys
 
-from cpctl.api import wire
 from cpctl.api.client import RemoteError, Unreachable
+from cpctl.api.wire import DEFAULT_SOCKET, INVALID_PARAMS
 from cpctl.cli.show import Screen
 
 TYPE_CHECKING = False
@@ -79,7 +79,7 @@ def common(parser: argparse.ArgumentParser, *, top: bool) -> None:
                         default=False if top else argparse.SUPPRESS,
                         help="answer as JSON, one object per line")
     parser.add_argument("--socket", metavar="PATH", default=unset,
-                        help=f"socket of the daemon (default {wire.DEFAULT_SOCKET}, "
+                        help=f"socket of the daemon (default {DEFAULT_SOCKET}, "
                              "or $CPCTL_SOCKET)")
     parser.add_argument("--timeout", metavar="S", type=float, default=unset,
                         help="seconds to wait for the daemon (default 30)")
@@ -153,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def exit_code(code: int) -> int:
     """The exit code for an error of the API."""
-    if code == wire.INVALID_PARAMS:
+    if code == INVALID_PARAMS:
         return USAGE
     return code if FAILED <= code <= PROBLEMS else FAILED
 
@@ -168,7 +168,7 @@ def _unknown(word: str) -> int:
 
 
 def _version() -> int:
-    from importlib.metadata import version
+    from cpctl.version import VERSION
 
-    print(f"cpctl {version('cpctl')}")
+    print(f"cpctl {VERSION}")
     return DONE

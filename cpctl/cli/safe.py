@@ -6,25 +6,26 @@ cannot be driven does not keep the next one from being driven.
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-from typing import Any
-
-from cpctl import config
 from cpctl.cli.daemon import EXIT_HARDWARE, _mistakes
 from cpctl.cli.main import DONE
 from cpctl.cli.show import Screen
-from hal import registry
-from hal.contracts import Parts
-from hal.deadman import DeadMan
-from hal.errors import HalError
-from hal.values import NO_OFFER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cpctl.config import Config
 
 LIMIT_S = 5.0  # per output
 
 
 def drive(file: str, screen: Screen) -> int:
     """Exit code: 0 when every output is safe, 78 configuration, 69 when one could not be driven."""
+    import asyncio
+    from pathlib import Path
+
+    from cpctl import config
+
     try:
         found = config.load(Path(file))
     except config.ConfigError as error:
@@ -41,8 +42,15 @@ def drive(file: str, screen: Screen) -> int:
     return EXIT_HARDWARE if any(problem for _, problem in outcomes) else DONE
 
 
-async def _drive_all(found: config.Config) -> list[tuple[str, str]]:
+async def _drive_all(found: Config) -> list[tuple[str, str]]:
     """(output, what went wrong or ""): contactors first, then pilots."""
+    import asyncio
+
+    from hal import registry
+    from hal.contracts import Parts
+    from hal.deadman import DeadMan
+    from hal.errors import HalError
+
     deadman = DeadMan(thread=False)
     parts = Parts(buses=_buses(found), deadman=deadman)
     outcomes: list[tuple[str, str]] = []
@@ -71,6 +79,8 @@ async def _open(contactor: Any) -> None:
 
 
 async def _withdraw(pilot: Any) -> None:
+    from hal.values import NO_OFFER
+
     await pilot.open()
     try:
         await pilot.offer(NO_OFFER)
@@ -78,7 +88,7 @@ async def _withdraw(pilot: Any) -> None:
         await pilot.close()
 
 
-def _buses(found: config.Config) -> dict[str, Any]:
+def _buses(found: Config) -> dict[str, Any]:
     if not found.serial:
         return {}
     from hal.rtu import LineSettings

@@ -6,8 +6,8 @@ import os
 import time
 from argparse import Namespace
 
-from cpctl.api import wire
 from cpctl.api.client import DEFAULT_TIMEOUT_S, Client
+from cpctl.api.wire import DEFAULT_SOCKET
 from cpctl.cli.show import Screen
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # typing itself would cost a tenth of the start
 
 def connect(args: Namespace) -> Client:
     """A connection to the daemon. Raises Unreachable."""
-    path = args.socket or os.environ.get("CPCTL_SOCKET") or wire.DEFAULT_SOCKET
+    path = args.socket or os.environ.get("CPCTL_SOCKET") or DEFAULT_SOCKET
     return Client(path, DEFAULT_TIMEOUT_S if args.timeout is None else args.timeout)
 
 

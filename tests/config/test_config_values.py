@@ -1,11 +1,13 @@
 """What a good configuration means: layout, initial settings, merging, what a change means."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from cpctl import config
 from cpctl.core.values import AfterPowerLoss
+from cpctl.version import VERSION
 
 BASE = """\
 schema_version = 1
@@ -68,6 +70,12 @@ def test_identity_tells_the_release_unless_told_otherwise() -> None:
 
     assert own and own[0].isdigit()
     assert told.identity().firmware_version == "X1"
+
+
+def test_release_tells_the_version_of_the_package() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+
+    assert tomllib.loads(text)["project"]["version"] == VERSION
 
 
 def test_keys_are_known_in_any_case_and_take_values_or_text() -> None:
