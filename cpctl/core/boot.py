@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cpctl.core import evse as moves
 from cpctl.core import transaction
-from cpctl.core.effects import Effect, Keep, Record, SessionClosed
+from cpctl.core.effects import Effect, Keep, Record, SecurityEventRaised, SessionClosed
 from cpctl.core.events import Booted, OpenSession
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import Now
@@ -42,7 +42,7 @@ def booted(station: Station, event: Booted, now: Now, settings: Settings) -> Sta
         pending=_pending(kept.get("availability.station.pending")),
         evses=tuple(_restored(evse, event, now) for evse in station.evses),
         faults=station.faults + _latched(event, None, now) + _books_damaged(event, now))
-    effects: tuple[Effect, ...] = ()
+    effects = _damage_told(event, now)
     for left in event.open_sessions:
         station, more = _taken_over(station, left, event, now, settings)
         effects += more
@@ -56,7 +56,17 @@ def _pending(word: str | None) -> bool | None:
 
 
 def _books_damaged(event: Booted, now: Now) -> tuple[PresentFault, ...]:
-    return () if event.journal_good else (PresentFault(FaultCode.JOURNAL_DAMAGED, now),)
+    if event.journal_good:
+        return ()
+    return (PresentFault(FaultCode.JOURNAL_DAMAGED, now, event.journal_detail),)
+
+
+def _damage_told(event: Booted, now: Now) -> tuple[Effect, ...]:
+    """Damaged books hold the security log too; no name of the standard's list fits."""
+    if event.journal_good:
+        return ()
+    return (Record(SecurityEventRaised(
+        now, None, "JournalDamaged", event.journal_detail[:255], critical=True)),)
 
 
 def _latched(event: Booted, evse: int | None, now: Now) -> tuple[PresentFault, ...]:

@@ -60,6 +60,7 @@ class Booted(Event):
     latched: tuple[tuple[int | None, FaultCode], ...] = ()  # faults not cleared in the books
     kept: Mapping[str, str] = field(default_factory=dict)
     journal_good: bool = True
+    journal_detail: str = ""  # what was found, when it is not
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def taken(evse: Evse, reading: MeterReading, measured_mono: int, now: Now, volta
     meter = evse.meter
     if not 0 <= reading.energy_import_wh <= REGISTER_MAX_WH:
         return replace(meter, suspect=None), False
-    if meter.good is not None and _continues(evse.layout, meter.good, meter.good_mono, reading, now.mono_ns, voltage_v):
+    if meter.good is not None and _continues(
+            evse.layout, meter.good, meter.good_mono, reading, now.mono_ns, voltage_v):
         return _accepted(meter, reading, measured_mono), True
     if evse.in_transaction:
         return meter, False

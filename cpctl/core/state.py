@@ -173,8 +173,9 @@ class Meter:
 class Power:
     """`number` is the gate's number of the last release; an order to close names it.
 
-    `unnumbered` counts releases of ours whose number the gate has not told yet. `by` ends waiting. `refused`:
-    why the gate said no last; `retry_at` when to ask again, later with each of `refusals`.
+    `unnumbered` counts releases of ours whose number the gate has not told yet. `by` ends
+    waiting. `refused`: why the gate said no last; `retry_at` when to ask again, later with each
+    of `refusals`.
     """
 
     state: PowerState = PowerState.OFF

@@ -10,7 +10,15 @@ from dataclasses import replace
 from cpctl.core import boot, claims, metering, requests, rules
 from cpctl.core import evse as moves
 from cpctl.core.around import around, may_serve
-from cpctl.core.effects import Effect, FaultLatched, Keep, Record, RestartStation, Show
+from cpctl.core.effects import (
+    Effect,
+    FaultLatched,
+    Keep,
+    Record,
+    RestartStation,
+    SecurityEventRaised,
+    Show,
+)
 from cpctl.core.events import (
     AuthorizationAnswered,
     Booted,
@@ -34,6 +42,7 @@ from cpctl.core.events import (
     PowerReleased,
     ReleaseNumbered,
     Request,
+    SecurityEventNoticed,
     ShutdownRequested,
     TransactionAnswered,
 )
@@ -167,6 +176,9 @@ def _on_station(station: Station, event: Event, now: Now) -> StationMoved:
             return _with_fault(station, FaultCode.JOURNAL_FAILED, now, present=False)
         case FactAbandoned(reason=reason):
             return _with_fault(station, FaultCode.FACT_SET_ASIDE, now, reason)
+        case SecurityEventNoticed(kind=kind, text=text, critical=critical):
+            return station, (Record(SecurityEventRaised(
+                now, None, kind, text, critical=critical)),)
         case ClockStepped():
             return replace(station, clock_slot=None), ()
         case ShutdownRequested() if not station.shutdown:
