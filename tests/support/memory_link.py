@@ -1,4 +1,5 @@
-"""WebSocket pairs in memory: the station's link on one end, the embedded central system at the other.
+"""WebSocket pairs in memory: the station's link at one end, the central system at the
+other.
 
 Frames pass through the event loop as those of a real connection do: sending returns at once, the
 other side reads later. `cut()` is a cable torn out: what is under way is lost.

@@ -15,14 +15,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from support.memory_link import Network
+from support.virtual_loop import VirtualLoop
+
 from cpctl import config as configuration
 from cpctl.app import App, Seams
 from cpctl.demo.csms import CentralSystem, Transaction
 from cpctl.store.db import InlineWriter
 from hal.deadman import DeadMan
 from hal.sim.board import Board
-from support.memory_link import Network
-from support.virtual_loop import VirtualLoop
 
 CARD = "04A1B2C3D4E5F6"
 OTHER_CARD = "04FFEEDDCCBBAA"
