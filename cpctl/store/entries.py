@@ -169,9 +169,6 @@ class LaneQueue:
         index = bisect_left(self.nos, no)
         return index if index < len(self.nos) and self.nos[index] == no else None
 
-    def __contains__(self, no: int) -> bool:
-        return self._index(no) is not None
-
     def remove(self, no: int) -> bool:
         index = self._index(no)
         if index is None:

@@ -244,7 +244,8 @@ class Journal:
             session, dialect, csms_id = alias
             self._sessions.aliases[session, dialect] = csms_id
         self._lanes.end(no, mark.state)
-        self._forget_idle_sessions()
+        if self._lanes.are_empty():
+            self._forget_idle_sessions()
 
     async def part_settled(self, no: int, calls: int) -> None:
         """The first `calls` calls of the fact are done (lazily kept)."""
@@ -301,6 +302,7 @@ class Journal:
         for no, why in self._lanes.take(loaded).items():
             log.error("journal: fact %d cannot be told and stays in the books: %s", no, why)
         self._sessions.take(loaded)
+        self._forget_idle_sessions()
         self._dating.refollow(self._sessions.moments())
 
     def _forget_idle_sessions(self) -> None:

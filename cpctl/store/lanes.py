@@ -1,6 +1,7 @@
 """The lanes in memory: what waits, how often it failed, what of it counts as offline."""
 
 from collections.abc import Mapping
+from itertools import islice
 
 from cpctl.core.effects import Fact
 from cpctl.store.entries import (
@@ -27,12 +28,14 @@ class Lanes:
 
     def window(self, lane: Lane, n: int) -> tuple[Entry, ...]:
         """The first `n` entries of a lane that are at hand."""
-        window = self._queues[lane].window
-        return tuple(window[index] for index in range(min(n, len(window))))
+        return tuple(islice(self._queues[lane].window, n))
 
     def at_hand(self) -> tuple[Entry, ...]:
         """The entries of both windows."""
         return tuple(entry for queue in self._queues.values() for entry in queue.window)
+
+    def are_empty(self) -> bool:
+        return not any(queue.window for queue in self._queues.values())
 
     def mark(self, no: int) -> Mark:
         return self._marks.get(no, Mark())

@@ -4,6 +4,7 @@ import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from cpctl.core.effects import Fact, FaultLatched, FaultUnlatched
 from cpctl.core.faults import FaultCode
@@ -83,16 +84,15 @@ def mark_row(no: int, mark: Mark) -> Row:
 
 def stored_of(row: Sequence[object]) -> Stored:
     """A row of `facts`, CRC included. Raises BooksDamaged; an unreadable fact is told instead."""
-    no, book, session, _, lane, kind, body, boot, mono, utc, quality = FACTS.opened(row)
-    at = facts_json.now_of(str(boot), int(str(mono)), int(str(utc)), str(quality))
-    number = None if session is None else int(session)
+    values: tuple[Any, ...] = FACTS.opened(row)  # the CRC vouches for the types, too
+    no, book, session, _, lane, kind, body, boot, mono, utc, quality = values
+    at = facts_json.now_of(boot, mono, utc, quality)
     fact, problem = None, ""
     try:
-        fact = facts_json.decode(str(kind), str(body), at, number)
+        fact = facts_json.decode(kind, body, at, session)
     except FactUnreadable as error:
         problem = str(error)
-    return Stored(int(str(no)), str(book), number, str(kind),
-                  Lane(lane) if lane is not None else None, at, fact, problem)
+    return Stored(no, book, session, kind, None if lane is None else Lane(lane), at, fact, problem)
 
 
 # --- sweep -----------------------------------------------------------------------------------
