@@ -58,9 +58,11 @@ from cpctl.runtime.requests import LocalRequests
 from cpctl.runtime.supervisor import Notifier, Supervisor, feed_watchdog
 from cpctl.store.authbook import AuthBook
 from cpctl.store.db import ThreadWriter, Writer
+from cpctl.store.entries import OpenReport
 from cpctl.store.errors import StoreError
 from cpctl.store.journal import Journal
 from cpctl.store.settings_store import StationStore
+from cpctl.version import VERSION
 from hal.deadman import DeadMan
 from hal.errors import HalError
 
@@ -150,6 +152,7 @@ class App:
         self._ending: Ending | None = None
         self._stop_wanted = asyncio.Event()
         self._next_request = 1
+        self._step_watch: StepWatch | None = None
 
     @classmethod
     def build(cls, config: Config, seams: Seams | None = None) -> App:
@@ -278,7 +281,8 @@ class App:
         self.loop.post(Booted(
             cause, next_session=self.journal.next_session, open_sessions=open_sessions,
             latched=self.journal.latched(), kept=kept,
-            journal_good=not self.journal.report.damaged))
+            journal_good=not self.journal.report.damaged,
+            journal_detail=_finding(self.journal.report)))
         for event in early:
             self.loop.post(event)
         if kept.get(KEPT_BOOT) != now.boot:
@@ -353,9 +357,9 @@ class App:
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         if isinstance(self.seams.time, SystemTime):
-            self._watch = StepWatch(self.clock.system_clock_set)
-            if self._watch.fd >= 0:
-                loop.add_reader(self._watch.fd, self._watch.ready)
+            watch = self._step_watch = StepWatch(self.clock.system_clock_set)
+            if watch.fd >= 0:
+                loop.add_reader(watch.fd, watch.ready)
 
     # --- the end -----------------------------------------------------------------------------
 
@@ -406,6 +410,9 @@ class App:
     async def _leave(self) -> None:
         """Power off whatever happened before, then close what is open."""
         self.gate.release_all("end")
+        if self._step_watch is not None and self._step_watch.fd >= 0:
+            asyncio.get_running_loop().remove_reader(self._step_watch.fd)
+            self._step_watch.close()
         self.hardware.deadman.stop()
         await self.devices.close()
         for contactor in self.hardware.fitted.contactors.values():
@@ -534,9 +541,7 @@ class App:
 
     @property
     def version(self) -> str:
-        from importlib.metadata import version
-
-        return version("cpctl")
+        return VERSION
 
     @property
     def device_errors(self) -> tuple[type[Exception], ...]:
@@ -606,6 +611,13 @@ def _route(config: Config) -> Route:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+def _finding(report: OpenReport) -> str:
+    """What opening the books found wrong, and where what was damaged is kept."""
+    if not report.damaged or report.set_aside is None:
+        return ""
+    return f"{report.reason}; set aside as {report.set_aside.name}"
 
 
 def _boot_cause(kept: dict[str, str], boot: str) -> BootCause:

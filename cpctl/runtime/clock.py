@@ -7,6 +7,7 @@ Source: reference "Time on boards without an RTC"; OCPP 1.6 §4.2, §4.6 (curren
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -220,8 +221,9 @@ class StepWatch:
 
         try:
             os.read(self._fd, 8)
-        except OSError:  # ECANCELED: this is how the kernel says that the clock was set
-            self._told()
+        except OSError as error:
+            if error.errno == errno.ECANCELED:  # this is how the kernel says that it was set
+                self._told()
         self._arm()
 
     def close(self) -> None:
