@@ -1,0 +1,25 @@
+"""What belongs into the security log is in the books, whoever noticed it."""
+
+import pytest
+from support import virtual_loop
+from support.world import World, world
+
+
+async def security_events(w: World) -> list[str]:
+    assert w.app is not None
+    return [entry.fact.kind for entry in await w.app.journal.entries()
+            if entry.kind == "SecurityEventRaised"]
+
+
+@pytest.mark.requirement("16.SEC.16")
+def test_what_the_link_notices_is_recorded_and_survives_a_kill() -> None:
+    async def story() -> None:
+        async with world() as w:
+            await w.central.send_raw('[2,"1","Reset",{"type":"Gently"}]')
+            await w.central.send_raw("this is no frame")
+            await w.advance(5)
+            assert await security_events(w) == ["InvalidMessages"]
+            await w.kill()
+            assert await security_events(w) == ["InvalidMessages"]
+
+    virtual_loop.run(story())
