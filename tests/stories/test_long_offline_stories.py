@@ -166,3 +166,30 @@ def test_over_the_disk_budget_samples_go_first_and_visibly_starts_and_stops_neve
             assert w.central.books.orphans == []
 
     virtual_loop.run(story())
+
+
+@pytest.mark.requirement("16.MET.3", "16.MET.4", "16.OFF.9")
+def test_what_was_kept_for_the_end_is_told_though_the_daemon_was_killed_meanwhile() -> None:
+    async def story() -> None:
+        keeping = 'StopTxnSampledData = "Energy.Active.Import.Register"'
+        async with world(ocpp16=keeping) as w:
+            await offline(w)
+            for _ in range(4):
+                await w.charge(200)
+                await w.tap(CARD)
+                await w.advance(8)
+                await w.unplug()
+            await w.kill()
+            w.network.up = True
+            await w.delivered()
+
+            assert len(w.transactions) == 4
+            for one in w.transactions:
+                values = [value for taken in one.transaction_data
+                          for value in taken["sampledValue"]]
+                assert [value["context"] for value in values] == [
+                    "Transaction.Begin", *["Sample.Periodic"] * 3, "Transaction.End"]
+                assert [int(value["value"]) for value in (values[0], values[-1])] == [
+                    one.meter_start, one.meter_stop]
+
+    virtual_loop.run(story())
