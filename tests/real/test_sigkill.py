@@ -116,7 +116,8 @@ class Nursery:
         assert status == 0, f"the station ended with {status}; {self.log()}"
 
     def log(self) -> str:
-        return (self.folder / "daemon.log").read_text()[-6000:]
+        return "\n".join(path.read_text(errors="replace")[-6000:]
+                         for path in sorted(self.folder.glob("*.log")) if path.stem != "world")
 
     async def _bear(self, words: list[str]) -> int:
         assert self._process.stdin is not None
@@ -129,7 +130,7 @@ class Nursery:
     async def _word(self, expected: str) -> str:
         assert self._process.stdout is not None
         word, _, number = (await self._process.stdout.readline()).decode().partition(" ")
-        assert word == expected, f"the nursery said {word!r} instead of {expected}"
+        assert word == expected, f"the nursery said {word!r} instead of {expected}; {self.log()}"
         return number
 
 
@@ -140,9 +141,11 @@ def _env() -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def nursery(folder: Path) -> AsyncIterator[Nursery]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, mortal_station.__file__, str(folder), env=_env(),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True)
+    with (folder / "nursery.log").open("wb") as complaints:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, mortal_station.__file__, str(folder), env=_env(),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=complaints,
+            start_new_session=True)
     try:
         yield Nursery(folder, process)
     finally:
