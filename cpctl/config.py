@@ -3,6 +3,9 @@
 Installation facts, initial values of OCPP settings and our own options; what a central system may
 change later lives in the store. The syntax is in `config_text.py`, types and unknown keys in
 `config_check.py`, the hardware sections in `config_devices.py`.
+
+The sections are NamedTuples: a frozen dataclass costs twice as much to import, there are many, and
+two kinds of section are never compared.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from cpctl.config_check import Problems, Section
 from cpctl.config_devices import Devices, DeviceSpec, EvseSpec, ReaderSpec, SerialSpec
@@ -35,8 +39,7 @@ SPOKEN = ("1.6",)
 EXIT_CODE = 78  # EX_CONFIG
 
 
-@dataclass(frozen=True)
-class StationSpec:
+class StationSpec(NamedTuple):
     identity: str
     vendor: str
     model: str
@@ -50,43 +53,41 @@ class StationSpec:
     after_power_loss: str = "end"  # end | resume
 
 
-@dataclass(frozen=True)
-class CsmsSpec:
+class CsmsSpec(NamedTuple):
     """The central system. `password` is never shown."""
 
     url: str
     versions: tuple[str, ...] = SPOKEN
     security_profile: int = 0
-    password: str | None = field(default=None, repr=False)
+    password: str | None = None
     ca_file: Path | None = None
     client_cert_file: Path | None = None
     client_key_file: Path | None = None
     check_hostname: bool = True
 
+    def __repr__(self) -> str:
+        return f"CsmsSpec(url={self.url!r}, security_profile={self.security_profile})"
 
-@dataclass(frozen=True)
-class LimitsSpec:
+
+class LimitsSpec(NamedTuple):
     station_max_current_a: float | None = None  # None: the sum of the EVSEs
     phases: int = 3
     meter_silence_s: float = 30.0
     nominal_voltage_v: float = 230.0
 
 
-@dataclass(frozen=True)
-class StoreSpec:
+class StoreSpec(NamedTuple):
     path: Path = Path("/var/lib/cpctl")
     max_mb: int = 256
     retention_days: int = 90
 
 
-@dataclass(frozen=True)
-class GpioSpec:
+class GpioSpec(NamedTuple):
     backend: str = "gpiozero"
     chip: str = ""
 
 
-@dataclass(frozen=True)
-class SimSpec:
+class SimSpec(NamedTuple):
     """The simulated world; the fields are keywords of `hal.sim.board.Board`."""
 
     car_start_delay_s: float = 0.5
@@ -418,15 +419,14 @@ def _not_spoken(top: Section) -> None:
 # --- what a changed file means to a running station ------------------------------------------
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """What changed between two configurations.
 
     `now`: settings by id that may be applied at once. `waits`: sentences for what waits for a
     restart. `initial`: changed initial values, which matter only where the store has none.
     """
 
-    now: Mapping[str, str] = field(default_factory=dict)
+    now: Mapping[str, str]
     waits: tuple[str, ...] = ()
     initial: tuple[str, ...] = ()
 

@@ -7,8 +7,8 @@ but "sim", which stands in for every device that is not there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
 
 import hal.registry
 from cpctl.config_check import Problems, Section, kind_of, suggestion
@@ -21,25 +21,24 @@ SIM_INPUTS = ("rcd", "emergency_stop", "temperature", "ground")
 CONNECTOR_TYPES = ("cType2", "sType2", "cType1", "sType1", "sType3", "sCEE-7-7", "s309-1P-16A",
                    "s309-1P-32A", "s309-3P-16A", "s309-3P-32A", "sBS1361", "Other1PhMax16A",
                    "Other1PhOver16A", "Other3Ph", "Unknown")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _HARDWARE = ("pilot", "contactor", "meter", "lock", "inputs", "indicator")
 _NEEDED = ("pilot", "contactor", "meter")
 
 
-@dataclass(frozen=True)
-class DeviceSpec:
+class DeviceSpec(NamedTuple):
     """One device as configured: `options` are checked, and hold what was given and no more."""
 
     kind: str  # as in the registry: reader meter pilot contactor lock input indicator
     driver: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = NOTHING
 
     @property
     def simulated(self) -> bool:
         return self.driver == "sim"
 
 
-@dataclass(frozen=True)
-class SerialSpec:
+class SerialSpec(NamedTuple):
     """One serial line; the fields but `name` are those of `hal.rtu.LineSettings`."""
 
     name: str
@@ -54,11 +53,10 @@ class SerialSpec:
 
     def settings(self) -> dict[str, Any]:
         """Keywords for LineSettings."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "name"}
+        return {name: value for name, value in self._asdict().items() if name != "name"}
 
 
-@dataclass(frozen=True)
-class ReaderSpec:
+class ReaderSpec(NamedTuple):
     """A card reader; `evses` empty: it serves all."""
 
     id: str
@@ -66,14 +64,12 @@ class ReaderSpec:
     device: DeviceSpec
 
 
-@dataclass(frozen=True)
-class ConnectorSpec:
+class ConnectorSpec(NamedTuple):
     id: int
     type: str = "cType2"
 
 
-@dataclass(frozen=True)
-class EvseSpec:
+class EvseSpec(NamedTuple):
     """One EVSE. Currents in A per phase."""
 
     id: int
@@ -86,7 +82,7 @@ class EvseSpec:
     meter: DeviceSpec
     lock: DeviceSpec | None = None
     indicator: DeviceSpec | None = None
-    inputs: Mapping[str, DeviceSpec] = field(default_factory=dict)
+    inputs: Mapping[str, DeviceSpec] = NOTHING
 
     @property
     def devices(self) -> tuple[DeviceSpec, ...]:

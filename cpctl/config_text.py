@@ -10,14 +10,13 @@ import re
 import tomllib
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 Route = tuple[str | int, ...]
 
 
-@dataclass(frozen=True)
-class Where:
+class Where(NamedTuple):
     """A line (from 1) of a configuration file."""
 
     file: str
@@ -27,8 +26,7 @@ class Where:
         return f"{self.file}:{self.line}"
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One mistake: where, what, and what to do about it."""
 
     where: Where
@@ -47,8 +45,7 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(one) for one in self.problems))
 
 
-@dataclass(frozen=True)
-class Located:
+class Located(NamedTuple):
     """A value of the file and where its key stands. `name` is its dotted path, for messages.
 
     `value` is a mapping or a list of `Located`, or a plain TOML value.
