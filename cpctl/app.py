@@ -10,18 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import signal
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cpctl import config as configuration
-from cpctl.app_parts import Hardware, build_hardware
-from cpctl.config import Config, ConfigError
+from cpctl.app_parts import (
+    KEPT_BOOT,
+    Ending,
+    Hardware,
+    Seams,
+    boot_cause,
+    build_hardware,
+    carry_out,
+    dialects_of,
+    finding,
+    route_of,
+)
+from cpctl.app_reload import reload
+from cpctl.config import Config
 from cpctl.core.effects import Effect, Query
 from cpctl.core.events import (
     Booted,
@@ -38,7 +47,6 @@ from cpctl.core.settings import TABLE, SettingError, Settings, to_text
 from cpctl.core.station import is_wound_down
 from cpctl.core.values import (
     AfterPowerLoss,
-    BootCause,
     Origin,
     Registration,
     Reply,
@@ -48,7 +56,7 @@ from cpctl.core.values import (
 from cpctl.core.views import PowerState, StationPicture
 from cpctl.dialects.base import ClockOffered, Dialect, RegistrationAnswered, RenderContext
 from cpctl.runtime.authorizer import Authorizer
-from cpctl.runtime.clock import Clock, StepWatch, SystemTime, TimeSource
+from cpctl.runtime.clock import Clock, StepWatch, SystemTime
 from cpctl.runtime.devices import Devices
 from cpctl.runtime.executor import Executor, Hands
 from cpctl.runtime.loop import Loop
@@ -57,20 +65,16 @@ from cpctl.runtime.power_gate import PowerGate
 from cpctl.runtime.requests import LocalRequests
 from cpctl.runtime.supervisor import Notifier, Supervisor, feed_watchdog
 from cpctl.store.authbook import AuthBook
-from cpctl.store.db import ThreadWriter, Writer
-from cpctl.store.entries import OpenReport
 from cpctl.store.errors import StoreError
 from cpctl.store.journal import Journal
 from cpctl.store.settings_store import StationStore
 from cpctl.version import VERSION
-from hal.deadman import DeadMan
 from hal.errors import HalError
 
 if TYPE_CHECKING:
-    from cpctl.link.connection import Connector
     from cpctl.link.link import Link
-    from cpctl.link.route import Route
-    from hal.sim.board import Board
+
+__all__ = ["App", "Ending", "Seams", "carry_out"]
 
 log = logging.getLogger(__name__)
 
@@ -78,35 +82,6 @@ RELEASE_LIMIT_S = 3.0  # SIGTERM: after this power is off, whatever the cars do
 ENDING_LIMIT_S = 2.0  # then for the transactions to end and the books to be written
 TELL_LIMIT_S = 5.0  # and for the central system to be told
 FLOOR_S = 3600.0  # how often the time is kept for a start without a clock
-
-# Keys of what is kept beside the settings; those of the core are its own.
-KEPT_BOOT = "runtime.boot_id"
-KEPT_PLANNED = "planned"  # the core's: what a previous life was about to do
-
-
-class Ending(Enum):
-    """Why `run` came to its end; `carry_out` does what follows."""
-
-    STOP = "stop"
-    EXIT = "exit"  # a reset: whoever supervises us starts us again
-    EXEC = "exec"  # a reset: start over in place
-    REBOOT = "reboot"  # a reset of the machine
-    DIED = "died"  # a task died of a bug
-
-
-@dataclass(frozen=True)
-class Seams:
-    """Where tests and demonstrations put their own parts in. None: the real one."""
-
-    time: TimeSource | None = None
-    connector: Connector | None = None
-    writer: Callable[[], Writer] = ThreadWriter
-    rng: random.Random | None = None
-    deadman: DeadMan | None = None
-    board: Board | None = None
-    notifier: Notifier | None = None
-    api: bool = True
-    signals: bool = True
 
 
 class App:
@@ -140,13 +115,13 @@ class App:
             post=self.post, ask_loop=self._ask_loop,
             refresh=self._refresh)
         self.keeper = PilotKeeper(
-            hardware.fitted.pilots, self.gate, spawn=self.supervisor.start,
+            hardware.fitted.pilots, self.gate, spawn=self._start,
             lost=self._offer_failed,
             mono_ns=self.clock.mono_ns)
         self.devices = Devices(hardware.fitted, self.gate, self.keeper, post=self.post,
                                mono_ns=self.clock.mono_ns)
         self.requests = LocalRequests(self.post)
-        self.dialects: tuple[Dialect, ...] = _dialects(config.csms.versions)
+        self.dialects: tuple[Dialect, ...] = dialects_of(config.csms.versions)
         self._early: list[Event] | None = []
         self._tasks: list[asyncio.Task[None]] = []
         self._ending: Ending | None = None
@@ -174,7 +149,9 @@ class App:
             await self._make_safe()
             await self._open_books()
             await self._live(ready)
-        except ExceptionGroup:
+        except ExceptionGroup as several:
+            if self.supervisor.died_of is None:
+                raise several.exceptions[0] from several
             self._ending = Ending.DIED  # told in the log when it happened
         finally:
             await self._leave()
@@ -226,7 +203,7 @@ class App:
         self.authorizer = Authorizer(
             self.authbook, ask=self._ask_csms, online=self._is_online,
             settings=lambda: self.loop.settings, now=self.clock.now, post=self.post,
-            spawn=self.supervisor.start)
+            spawn=self._start)
         self.link = self._build_link()
         self.executor = Executor(
             gate=self.gate, books=self.journal, shelf=self.station_store, tokens=self.authbook,
@@ -267,7 +244,7 @@ class App:
         return Link(
             dialects=self.dialects, journal=self.journal, context=self._context, post=self.post,
             now=self.clock.now, settings=lambda: self.loop.settings, connector=connector,
-            route=_route(self.config), tap=self.tap, rng=self.seams.rng or random.Random())
+            route=route_of(self.config), tap=self.tap, rng=self.seams.rng or random.Random())
 
     async def _begin(self, kept: dict[str, str]) -> None:
         """Tell the core how we come to be here, then whatever happened meanwhile."""
@@ -275,36 +252,39 @@ class App:
         open_sessions = self.journal.open_sessions()
         for one in open_sessions:
             self.gate.books(one.evse, session_open=True)
-        cause = _boot_cause(kept, now.boot)
+        cause = boot_cause(kept, now.boot)
         log.info("start: %s, %d session(s) left open", cause.value, len(open_sessions))
         early, self._early = self._early or [], None
         self.loop.post(Booted(
             cause, next_session=self.journal.next_session, open_sessions=open_sessions,
             latched=self.journal.latched(), kept=kept,
             journal_good=not self.journal.report.damaged,
-            journal_detail=_finding(self.journal.report)))
+            journal_detail=finding(self.journal.report)))
         for event in early:
             self.loop.post(event)
         if kept.get(KEPT_BOOT) != now.boot:
-            await self.station_store.keep(KEPT_BOOT, now.boot)
+            await self._booked("boot id", self.station_store.keep(KEPT_BOOT, now.boot))
 
     async def _live(self, ready: Callable[[], None] | None) -> None:
-        async with asyncio.TaskGroup() as group:
-            self.supervisor.enter(group)
-            self._start_tasks()
-            server = await self._serve_api()
-            self.notifier.say("READY=1", "STATUS=running")
-            if ready is not None:
-                ready()
-            try:
-                await self._stop_wanted.wait()
-                await self._wind_down()
-            finally:
-                if server is not None:
-                    await server.close()
-                self.gate.release_all("end")
-                for task in self._tasks:
-                    task.cancel()
+        server = await self._serve_api()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self.supervisor.enter(group)
+                self._start_tasks()
+                self.notifier.say("READY=1", "STATUS=running")
+                if ready is not None:
+                    ready()
+                try:
+                    await self._stop_wanted.wait()
+                    await self._wind_down()
+                finally:
+                    self.gate.release_all("end")
+                    self.clock.deaf()
+                    for task in self._tasks:
+                        task.cancel()
+        finally:
+            if server is not None:
+                await server.close()
 
     def _start_tasks(self) -> None:
         self.clock.stepped = lambda step_s: self.post(ClockStepped(step_s))
@@ -355,7 +335,7 @@ class App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGHUP, reload, self)
         if isinstance(self.seams.time, SystemTime):
             watch = self._step_watch = StepWatch(self.clock.system_clock_set)
             if watch.fd >= 0:
@@ -366,9 +346,11 @@ class App:
     async def _wind_down(self) -> None:
         """Offers withdrawn, power off, transactions ended, books written, central system told."""
         self.notifier.say("STOPPING=1")
-        self.post(ShutdownRequested())
+        if self._ending is Ending.STOP:  # before a reset the core has ended everything itself
+            self.post(ShutdownRequested())
         await self._until(self._is_dark, RELEASE_LIMIT_S)
-        self.gate.release_all("shutdown")
+        if not self._is_dark():
+            self.gate.release_all("shutdown")
         await self._until(self._is_settled, ENDING_LIMIT_S)
         await self._bounded(self.executor.drained(), ENDING_LIMIT_S)
         await self.executor.write_held()
@@ -414,6 +396,7 @@ class App:
             asyncio.get_running_loop().remove_reader(self._step_watch.fd)
             self._step_watch.close()
         self.hardware.deadman.stop()
+        await self.keeper.withdraw_all()
         await self.devices.close()
         for contactor in self.hardware.fitted.contactors.values():
             try:
@@ -476,7 +459,7 @@ class App:
         if event.interval_s > 0:
             text = str(min(event.interval_s, TABLE["link.heartbeat_s"].limit or event.interval_s))
             if int(text) != self.loop.settings.integer("link.heartbeat_s"):
-                self.loop.settings = self.loop.settings.with_text("link.heartbeat_s", text)
+                self.loop.change_setting("link.heartbeat_s", text)
                 self._start(self._booked("heartbeat interval", self.station_store.save_setting(
                     "link.heartbeat_s", text)), "heartbeat interval")
 
@@ -484,7 +467,7 @@ class App:
         """A setting could not be saved: what the store knows holds again."""
         initial = self.config.initial_settings().get(setting, to_text(TABLE[setting].default))
         text = self.station_store.settings_texts.get(setting, initial)
-        self.loop.settings = self.loop.settings.with_text(setting, text)
+        self.loop.change_setting(setting, text)
 
     def _fault_told(self, evse: int | None, code: str, present: bool, vendor_code: str) -> None:
         self.post(FaultReported(evse, FaultCode[code], present, vendor_code))
@@ -504,38 +487,6 @@ class App:
         while True:
             await asyncio.sleep(FLOOR_S)
             await self._booked("the time", self.journal.save_floor())
-
-    def reload(self) -> None:
-        """SIGHUP: read the configuration again, apply what is safe, name what waits."""
-        self.notifier.say("RELOADING=1")
-        try:
-            fresh = configuration.load([Path(name) for name in self.config.files])
-        except ConfigError as error:
-            log.error("configuration not reloaded: %s", error)
-        else:
-            self._apply(fresh)
-        self.notifier.say("READY=1")
-
-    def _apply(self, fresh: Config) -> None:
-        change = configuration.difference(self.config, fresh)
-        for name, text in change.now.items():
-            self.loop.settings = self.loop.settings.with_text(name, text)
-            log.info("configuration: %s = %s applies now", name, text)
-        for name in change.initial:
-            self._apply_initial(name, fresh)
-        for sentence in change.waits:
-            log.warning("configuration: %s", sentence)
-        self.config = replace(self.config, initial=fresh.initial)
-
-    def _apply_initial(self, name: str, fresh: Config) -> None:
-        if name in self.station_store.settings_texts:
-            log.info("configuration: %s is only an initial value; the stored one stays", name)
-        elif TABLE[name].restart:
-            log.warning("configuration: %s waits for a restart", name)
-        else:
-            text = fresh.initial.get(name, to_text(TABLE[name].default))
-            self.loop.settings = self.loop.settings.with_text(name, text)
-            log.info("configuration: %s applies now", name)
 
     # --- what others look at -----------------------------------------------------------------
 
@@ -588,58 +539,3 @@ class App:
             session_of=lambda csms_id: journal.session_of(name, csms_id),
             session_facts=journal.facts_of, told_at=journal.told_at,
             new_request=self._new_request, book=journal.book)
-
-
-def _dialects(versions: tuple[str, ...]) -> tuple[Dialect, ...]:
-    """A translator for each version, in the order of the configuration."""
-    from cpctl.dialects.v16.dialect import Dialect16
-
-    known: dict[str, Callable[[], Dialect]] = {"1.6": Dialect16}
-    return tuple(known[version]() for version in versions)
-
-
-def _route(config: Config) -> Route:
-    from cpctl.link.route import Route, Tls
-
-    csms = config.csms
-    return Route(
-        csms.url, config.station.identity, csms.security_profile,
-        None if csms.password is None else csms.password.encode(),
-        Tls(_text(csms.ca_file), _text(csms.client_cert_file), _text(csms.client_key_file),
-            csms.check_hostname))
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
-
-
-def _finding(report: OpenReport) -> str:
-    """What opening the books found wrong, and where what was damaged is kept."""
-    if not report.damaged or report.set_aside is None:
-        return ""
-    return f"{report.reason}; set aside as {report.set_aside.name}"
-
-
-def _boot_cause(kept: dict[str, str], boot: str) -> BootCause:
-    if KEPT_BOOT not in kept:
-        return BootCause.FIRST
-    if KEPT_PLANNED in kept:
-        return BootCause.PLANNED
-    return BootCause.CRASH if kept[KEPT_BOOT] == boot else BootCause.POWER_LOSS
-
-
-def carry_out(ending: Ending, argv: list[str]) -> int:
-    """What follows the end: the exit code, or a new start that does not return.
-
-    `argv` is the command that started us, for Ending.EXEC.
-    """
-    if ending is Ending.EXEC:
-        log.info("starting over in place")
-        logging.shutdown()
-        os.execv(argv[0], argv)
-    if ending is Ending.REBOOT:
-        import subprocess
-
-        return subprocess.call(["systemctl", "reboot"])
-    return 1 if ending is Ending.DIED else 0
-

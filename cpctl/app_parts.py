@@ -1,22 +1,69 @@
-"""Builds the hardware of the configuration: board, lines, dead-man, devices. Opens nothing."""
+"""What the composition is made of: seams, endings, and how hardware, route, dialects are built.
+
+Opens nothing: board, serial lines, dead-man and devices are only put together.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cpctl.config import Config, DeviceSpec
+from cpctl.core.values import BootCause
+from cpctl.dialects.base import Dialect
+from cpctl.runtime.clock import TimeSource
 from cpctl.runtime.devices import Fitted, FittedReader
+from cpctl.runtime.supervisor import Notifier
+from cpctl.store.db import ThreadWriter, Writer
+from cpctl.store.entries import OpenReport
 from hal import registry
 from hal.contracts import Parts
 from hal.deadman import DeadMan
 
 if TYPE_CHECKING:
+    from cpctl.link.connection import Connector
+    from cpctl.link.route import Route
     from hal.serialbus import SerialBus
     from hal.sim.board import Board
+
+log = logging.getLogger(__name__)
+
+# Keys of what is kept beside the settings; those of the core are its own.
+KEPT_BOOT = "runtime.boot_id"
+KEPT_PLANNED = "planned"  # the core's: what a previous life was about to do
+
+
+class Ending(Enum):
+    """Why `run` came to its end; `carry_out` does what follows."""
+
+    STOP = "stop"
+    EXIT = "exit"  # a reset: whoever supervises us starts us again
+    EXEC = "exec"  # a reset: start over in place
+    REBOOT = "reboot"  # a reset of the machine
+    DIED = "died"  # a task died of a bug
+
+
+@dataclass(frozen=True)
+class Seams:
+    """Where tests and demonstrations put their own parts in. None: the real one."""
+
+    time: TimeSource | None = None
+    connector: Connector | None = None
+    writer: Callable[[], Writer] = ThreadWriter
+    rng: random.Random | None = None
+    deadman: DeadMan | None = None
+    board: Board | None = None
+    notifier: Notifier | None = None
+    api: bool = True
+    signals: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,3 +144,58 @@ def _fitted(config: Config, parts: Parts) -> Fitted:
             one.id, made(one.device, f"reader {one.id}",
                          one.evses[0] if len(one.evses) == 1 else None), one.evses)
             for one in config.readers))
+
+
+def dialects_of(versions: tuple[str, ...]) -> tuple[Dialect, ...]:
+    """A translator for each version, in the order of the configuration."""
+    from cpctl.dialects.v16.dialect import Dialect16
+
+    known: dict[str, Callable[[], Dialect]] = {"1.6": Dialect16}
+    return tuple(known[version]() for version in versions)
+
+
+def route_of(config: Config) -> Route:
+    from cpctl.link.route import Route, Tls
+
+    csms = config.csms
+    return Route(
+        csms.url, config.station.identity, csms.security_profile,
+        None if csms.password is None else csms.password.encode(),
+        Tls(_text(csms.ca_file), _text(csms.client_cert_file), _text(csms.client_key_file),
+            csms.check_hostname))
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def finding(report: OpenReport) -> str:
+    """What opening the books found wrong, and where what was damaged is kept."""
+    if not report.damaged or report.set_aside is None:
+        return ""
+    return f"{report.reason}; set aside as {report.set_aside.name}"
+
+
+def boot_cause(kept: dict[str, str], boot: str) -> BootCause:
+    if KEPT_BOOT not in kept:
+        return BootCause.FIRST
+    if KEPT_PLANNED in kept:
+        return BootCause.PLANNED
+    return BootCause.CRASH if kept[KEPT_BOOT] == boot else BootCause.POWER_LOSS
+
+
+def carry_out(ending: Ending, argv: list[str]) -> int:
+    """What follows the end: the exit code, or a new start that does not return.
+
+    `argv` is the command that started us, for Ending.EXEC.
+    """
+    if ending is Ending.EXEC:
+        log.info("starting over in place")
+        logging.shutdown()
+        os.execv(argv[0], argv)
+    if ending is Ending.REBOOT:
+        import subprocess
+
+        return subprocess.call(["systemctl", "reboot"])
+    return 1 if ending is Ending.DIED else 0
+

@@ -159,6 +159,10 @@ class Clock:
         self._checked_ns = self._source.mono_ns() - SYNC_CHECK_NS
         self.now()
 
+    def deaf(self) -> None:
+        """Nobody wants to hear of corrections any more."""
+        self.stepped, self.trusted = _ignore_step, _ignore
+
     def _utc_at(self, mono_ns: int) -> datetime:
         return self._base_utc + timedelta(microseconds=(mono_ns - self._base_ns) // 1000)
 

@@ -56,6 +56,8 @@ POLL_IDLE_S = 1.0
 INPUT_BUSY_S = 0.4  # under the 1 s after which a safety input counts as unknown
 METER_BUSY_S = 1.0
 METER_IDLE_S = 60.0
+PASSING = ("card_accepted", "card_refused")  # patterns that give way to the one before
+PASSING_S = 2.0
 SAMPLES = 2  # equal samples that make a polled state true, unless it is safer at once
 
 
@@ -150,6 +152,7 @@ class _Unit:
     detail: str = ""
     listened: bool = False
     failures: int = 0
+    lasting: str = "off"  # the pattern of an indicator that no passing one replaces for good
     orders: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
 
 
@@ -289,6 +292,8 @@ class Devices:
         """Lights. `evse` None: at all EVSEs, since no reader of ours has lights of its own."""
         for number, unit in self._indicators.items():
             if evse in (None, number):
+                if pattern not in PASSING:
+                    unit.lasting = pattern
                 unit.orders.put_nowait(pattern)
 
     # --- care --------------------------------------------------------------------------------
@@ -508,9 +513,21 @@ class Devices:
     async def _serve_indicator(self, unit: _Unit) -> None:
         assert isinstance(unit.device, Indicator)
         self._find(unit)
+        passing = False
         while True:
-            pattern = await unit.orders.get()
-            while not unit.orders.empty():
-                pattern = unit.orders.get_nowait()
+            pattern = await _next_pattern(unit, back_after_s=PASSING_S if passing else None)
             async with asyncio.timeout(READ_LIMIT_S):
                 await unit.device.show(pattern)
+            passing = pattern in PASSING
+
+
+async def _next_pattern(unit: _Unit, back_after_s: float | None) -> str:
+    """The newest pattern asked for; the lasting one, when nothing is for so long."""
+    try:
+        async with asyncio.timeout(back_after_s):
+            pattern = await unit.orders.get()
+    except TimeoutError:
+        return unit.lasting
+    while not unit.orders.empty():
+        pattern = unit.orders.get_nowait()
+    return pattern

@@ -60,6 +60,14 @@ class Loop:
         self._inbox.append(event)
         self._wake.set()
 
+    def change_setting(self, setting: str, text: str) -> None:
+        """A setting changed by something else than an event; deadlines are looked at again.
+
+        Raises SettingError when `text` does not fit.
+        """
+        self.settings = self.settings.with_text(setting, text)
+        self.ask(lambda: None)
+
     def post_threadsafe(self, event: Event) -> None:
         """As `post`, from any thread; harmless once the loop is gone."""
         if self._asyncio is not None and not self._asyncio.is_closed():

@@ -59,6 +59,18 @@ class PilotKeeper:
         self._gate.pilot_read(evse, reading, at_ns)
         return reading
 
+    async def withdraw_all(self) -> None:
+        """At the end: no board is left with current on offer; one that does not take it is told."""
+        for evse, pilot in self._pilots.items():
+            if self._wanted.get(evse, NO_OFFER).kind is not OfferKind.CURRENT:
+                continue
+            self._wanted[evse] = NO_OFFER
+            try:
+                async with asyncio.timeout(ANSWER_LIMIT_S):
+                    await pilot.offer(NO_OFFER)
+            except (HalError, TimeoutError) as error:
+                log.error("evse=%s offer not withdrawn: %s", evse, error)
+
     def _go_on(self, evse: int) -> None:
         if evse not in self._busy:
             self._busy.add(evse)

@@ -278,8 +278,10 @@ class PowerGate:
 
     def _release(self, path: _Path, reasons: tuple[str, ...]) -> None:
         """The gate opens by itself: at once, then it says so."""
+        was_on = path.coil_on
         self._open(path)
-        log.warning("evse=%s released: %s", path.layout.id, ", ".join(reasons))
+        if was_on:
+            log.warning("evse=%s released: %s", path.layout.id, ", ".join(reasons))
         self._post(PowerReleased(path.layout.id, path.number, reasons))
         self._begin_settling(path)
 

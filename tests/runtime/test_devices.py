@@ -159,17 +159,23 @@ class World:
         self.gate = PowerGate(
             {1: contactor}, (layout,), mono_ns=loop.monotonic_ns, later=loop.call_later,
             post=self.posted.append, ask_loop=lambda answered: answered(),
-            refresh=lambda evse: self.devices.refresh(evse))
+            refresh=self._refresh)
         self.tasks: list[asyncio.Task[None]] = []
         fitted = Fitted({1: contactor}, {1: self.pilot}, {1: self.meter}, {1: self.lock},
                         {(1, "rcd"): self.rcd}, {1: self.lights},
                         (FittedReader("front", self.reader, (1,)),))
         self.keeper = PilotKeeper(
             fitted.pilots, self.gate, spawn=self.spawn,
-            lost=lambda evse, detail: self.devices.offer_failed(evse, detail),
+            lost=self._offer_failed,
             mono_ns=loop.monotonic_ns)
         self.devices = Devices(fitted, self.gate, self.keeper, post=self.posted.append,
                                mono_ns=loop.monotonic_ns)
+
+    def _refresh(self, evse: int) -> None:
+        self.devices.refresh(evse)
+
+    def _offer_failed(self, evse: int, detail: str) -> None:
+        self.devices.offer_failed(evse, detail)
 
     def spawn(self, coro, name: str):
         task = asyncio.ensure_future(coro)

@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
-from support.station_bench import StationBench, with_app
+from support.station_bench import CONFIG, StationBench, VirtualTime, with_app
+from support.virtual_loop import VirtualLoop
 
+from cpctl import app_reload
 from cpctl.app import Ending
 from cpctl.core.effects import EnergisePower, Record, ReleasePower, SetOffer, TransactionEnded
 from cpctl.core.events import (
@@ -13,10 +15,15 @@ from cpctl.core.events import (
     JournalFailed,
     JournalRecovered,
     PowerReleased,
+    ResetRequested,
+    SettingChangeRequested,
     StopRequested,
 )
-from cpctl.core.values import StopReason
+from cpctl.core.now import TimeQuality
+from cpctl.core.values import Outcome, Registration, ResetKind, StopReason
+from cpctl.dialects.base import RegistrationAnswered
 from cpctl.store.errors import JournalError
+from hal.errors import DeviceTimeout
 from hal.values import OfferKind
 
 
@@ -396,5 +403,116 @@ def test_at_idle_nothing_wakes_up(tmp_path) -> None:
         await bench.pass_s(600)
         del bench.virtual._run_once
         assert turns < 150, f"{turns} turns of the event loop in 600 s"
+
+    with_app(story, tmp_path)
+
+
+def test_the_end_does_not_wait_for_a_pilot_board_that_takes_no_offer(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+
+        async def deaf(offer):
+            raise DeviceTimeout("pilot 1: no answer")
+        bench.app.hardware.fitted.pilots[1].offer = deaf
+        bench.board.tap("04A1B2C3", evse=1)
+        await bench.until(lambda: not bench.coil())
+
+    assert with_app(story, tmp_path) is Ending.STOP
+
+
+def test_no_board_is_left_with_current_on_offer_when_a_task_dies(tmp_path) -> None:
+    seen: list[StationBench] = []
+
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+        seen.append(bench)
+        bench.app.loop._take = None  # calling it is a bug
+        bench.app.loop.ask(lambda: None)
+        await bench.until(lambda: not bench.coil())
+
+    assert with_app(story, tmp_path) is Ending.DIED
+    assert seen[0].board.look(1).offer.kind is not OfferKind.CURRENT
+
+
+@pytest.mark.parametrize(("kind", "reason"), [
+    (ResetKind.SOFT, StopReason.SOFT_RESET), (ResetKind.HARD, StopReason.HARD_RESET)])
+def test_a_reset_ends_the_charge_and_then_the_daemon(tmp_path, kind, reason) -> None:
+    seen: list[StationBench] = []
+
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+        bench.see()
+        seen.append(bench)
+
+        reply = await bench.app.requests.ask(lambda request: ResetRequested(request, kind))
+        assert reply.outcome is Outcome.ACCEPTED
+        await bench.app._stop_wanted.wait()
+
+    assert with_app(story, tmp_path) is Ending.EXIT
+    assert [fact.reason for fact in ended(seen[0])] == [reason]
+    assert not seen[0].coil()
+
+
+def test_a_reload_applies_what_is_safe_and_names_what_waits(tmp_path, caplog) -> None:
+    async def story(bench: StationBench) -> None:
+        file = tmp_path / "cpctl.toml"
+        text = CONFIG.format(path=tmp_path, more="")
+        file.write_text(text.replace("[ocpp16]", "[ocpp16]\nMeterValueSampleInterval = 17")
+                        .replace('identity = "CP001"', 'identity = "CP002"')
+                        .replace('"always"', '"never"'))
+
+        app_reload.reload(bench.app)
+        assert bench.app.loop.settings.integer("sampling.interval_s") == 17
+        assert bench.app.loop.settings.text("policy.tx_before_accepted") == "never"
+        assert bench.app.config.station.identity == "CP001"
+
+        file.write_text("nonsense")
+        app_reload.reload(bench.app)
+        assert bench.app.loop.settings.integer("sampling.interval_s") == 17
+
+    with_app(story, tmp_path)
+    assert "station waits for a restart" in caplog.text
+    assert "configuration not reloaded" in caplog.text
+
+
+def test_a_refused_card_is_shown_for_a_moment_only(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        await bench.pass_s(1)
+        before = bench.board.look(1).pattern
+        bench.app.devices.show(None, "card_refused")
+        await bench.pass_s(0.5)
+        assert bench.board.look(1).pattern == "card_refused"
+        await bench.pass_s(5)
+        assert bench.board.look(1).pattern == before
+
+    with_app(story, tmp_path)
+
+
+def test_the_interval_the_central_system_gives_is_kept_and_its_time_taken(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        bench.app.post(RegistrationAnswered(Registration.ACCEPTED, 77, "2027-01-01T00:00:00Z"))
+        await bench.pass_s(1)
+        assert bench.app.loop.settings.integer("link.heartbeat_s") == 77
+        assert bench.app.station_store.settings_texts["link.heartbeat_s"] == "77"
+        assert bench.app.now().quality is TimeQuality.CSMS
+        assert bench.app.now().utc.year == 2027
+
+    loop = VirtualLoop()
+    time = VirtualTime(loop)
+    time.trusted = False
+    with_app(story, tmp_path, loop=loop, time=time)
+
+
+def test_a_setting_that_could_not_be_saved_is_as_before(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        async def full(setting: str, text: str) -> None:
+            raise JournalError("station.db: the disk is full")
+        bench.app.station_store.save_setting = full
+
+        reply = await bench.app.requests.ask(
+            lambda request: SettingChangeRequested(request, "link.ping_s", "33"))
+
+        assert reply.outcome is Outcome.REJECTED
+        assert bench.app.loop.settings.integer("link.ping_s") == 60
 
     with_app(story, tmp_path)
