@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cpctl import config
+from cpctl.api.methods import Methods
 from cpctl.cli.completion import words_of
 from cpctl.cli.main import build
 from cpctl.core.settings import TABLE
@@ -48,6 +49,14 @@ def test_manual_names_every_command_and_option() -> None:
         if path:
             assert f"cpctl {path}" in page, path
         assert [word for word in words if word != "--help" and not has_word(word, page)] == [], path
+
+
+def test_api_reference_names_every_method_and_no_other() -> None:
+    named = re.findall(r"`((?:[a-z]+\.)?[a-z_]+)`", "".join(
+        line.split("|")[1] for line in (ROOT / "docs" / "api.md").read_text().splitlines()
+        if line.startswith("| `")))
+
+    assert sorted(named) == sorted(Methods(None).names)  # type: ignore[arg-type]
 
 
 def keys_of_the_configuration() -> list[str]:
