@@ -51,6 +51,7 @@ LOCK_WAIT_S = 5.0
 LOCK_TRIES = 3
 RETRY_S = 1.0  # after a refusal of the gate, doubled with each
 RETRY_MAX_S = 30.0
+NOT_KNOWN_OPEN = "released, and not known open"
 
 
 # --- faults ------------------------------------------------------------------------------------
@@ -173,7 +174,8 @@ def _contact_open(evse: Evse, now: Now) -> Moved:
 
 def _is_off(evse: Evse, now: Now) -> Evse:
     power = replace(evse.power, state=PowerState.OFF, by=None, off_since=now.mono_ns)
-    return without_fault(replace(evse, power=power), FaultCode.CONTACTOR_LOST)
+    faults = tuple(fault for fault in evse.faults if fault.detail != NOT_KNOWN_OPEN)
+    return replace(evse, power=power, faults=faults)
 
 
 def on_numbered(evse: Evse, event: ReleaseNumbered) -> Moved:
@@ -262,7 +264,7 @@ def act_on_power_deadline(evse: Evse, around: Around, now: Now, settings: Settin
         case PowerState.OPENING:
             evse = replace(evse, power=replace(
                 power, by=None, off_since=now.mono_ns, unnumbered=power.unnumbered + 1))
-            evse, effects = with_fault(evse, FaultCode.CONTACTOR_LOST, now, "not known open")
+            evse, effects = with_fault(evse, FaultCode.CONTACTOR_LOST, now, NOT_KNOWN_OPEN)
             return evse, (ReleasePower(evse.id, "not_known_open"), *effects)
         case _:
             return replace(evse, power=replace(power, by=None)), ()

@@ -15,6 +15,7 @@ from cpctl.core.state import (
     Around,
     ClaimState,
     Evse,
+    LockState,
     PowerState,
     PresentFault,
     Station,
@@ -42,7 +43,8 @@ class EvsePicture:
     `offering` tells that current is on offer (or would be, were it not for the car);
     `car_asks` that the car is in C or D. `finishing`: the plug is in and a transaction has ended
     since it came, or its time to be claimed has run out. `unplugged_inside`: the plug is out while
-    the transaction goes on. `refused`: reasons of the interlock or the core why there is no power.
+    the transaction goes on. `beginning`: the transaction has begun and nothing but the lock, which
+    is on its way, keeps its first offer back. `refused`: reasons of the interlock or the core why there is no power.
     Energies in Wh; `energy_wh` is that of the session so far.
     """
 
@@ -74,6 +76,7 @@ class EvsePicture:
     stopped_because: str = ""  # last stop reason while finishing, for the status' info text
     ending: bool = False  # the transaction's end is decided; coil or register are waited for
     connector: int = 1  # the one in use (that of the session or claim); the first while none is
+    beginning: bool = False
     out: tuple[int, ...] = ()  # connectors that are inoperative though the EVSE is not
 
     @property
@@ -145,7 +148,13 @@ def _evse(evse: Evse, its_around: Around, now: Now, settings: Settings, *, servi
         why_suspended=why if running else "",
         stopped_because=evse.stopped.value if evse.stopped is not None else "",
         ending=tx.state is TxState.ENDING, connector=_connector(evse),
+        beginning=running and _is_beginning(evse, why),
         out=tuple(sorted(evse.service.out)) if evse.service.operative else ())
+
+
+def _is_beginning(evse: Evse, why: str) -> bool:
+    locks = why == "not_locked" and evse.lock.state is LockState.LOCKING
+    return locks and evse.transaction.charging_state == "EVConnected"
 
 
 def _connector(evse: Evse) -> int:

@@ -113,8 +113,12 @@ class World:
             for effect in in_order(effects):
                 self._carry_out(effect)
 
-    def advance(self, seconds: float, *, meter_each_s: float | None = None) -> None:
-        """Time passes; deadlines are served when they come, the meters read every so often."""
+    def advance(self, seconds: float, *, meter_each_s: float | None = None,
+                power_w: float = 0.0) -> None:
+        """Time passes; deadlines are served when they come, the meters read every so often.
+
+        `power_w` flows through every coil that is on at a reading.
+        """
         end = self.mono_ns + int(seconds * NS_PER_S)
         each = int(meter_each_s * NS_PER_S) if meter_each_s else None
         next_read = self.mono_ns + each if each else None
@@ -126,7 +130,8 @@ class World:
             if next_read is not None and each is not None and at >= next_read:
                 next_read += each
                 for place in self.places.values():
-                    self.meter(place.register_wh, place.layout.id)
+                    rise = power_w * (meter_each_s or 0.0) / 3600 if place.coil else 0.0
+                    self.meter(place.register_wh + round(rise), place.layout.id)
             self.tell(ev.DeadlineReached())
             if at >= end:
                 return
@@ -178,18 +183,18 @@ class World:
         self.pilot(PilotState.C, evse)
         return self
 
-    def request(self, kind: type[ev.Request], origin: Origin = Origin.CSMS, **fields: object
+    def request(self, what: type[ev.Request], origin: Origin = Origin.CSMS, **fields: object
                 ) -> RequestId:
         self._requests += 1
         number = RequestId(origin, self._requests)
         self.answers[number] = []
-        self.tell(kind(number, **fields))  # type: ignore[arg-type]
+        self.tell(what(number, **fields))  # type: ignore[arg-type]
         return number
 
-    def ask(self, kind: type[ev.Request], origin: Origin = Origin.CSMS, **fields: object
+    def ask(self, what: type[ev.Request], origin: Origin = Origin.CSMS, **fields: object
             ) -> Reply:
         """A request and its answer, which must come at once."""
-        (reply,) = self.answers[self.request(kind, origin, **fields)]
+        (reply,) = self.answers[self.request(what, origin, **fields)]
         return reply
 
     # --- what is seen ---
