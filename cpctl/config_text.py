@@ -17,13 +17,13 @@ Route = tuple[str | int, ...]
 
 
 class Where(NamedTuple):
-    """A line (from 1) of a configuration file."""
+    """A line (from 1) of a configuration file; 0: the file as a whole."""
 
     file: str
     line: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 class Problem(NamedTuple):
