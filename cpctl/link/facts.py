@@ -80,6 +80,7 @@ class FactLane:
         self._post = post
         self._for_ever = for_ever
         self._ahead: Letter | None = None
+        self._ctx: RenderContext | None = None  # of the answer just read, for what goes out next
         self._waits_no = 0
         self._waits_until_s = 0.0
         self._tries_unwritten: dict[int, int] = {}
@@ -96,7 +97,7 @@ class FactLane:
 
     def changed_dialect(self) -> None:
         """What was made ready is in the wrong words now."""
-        self._ahead = None
+        self._ahead = self._ctx = None
 
     async def next(self, now_s: float) -> Letter | None:
         self._due_s = None
@@ -181,7 +182,8 @@ class FactLane:
     def _rendered(self, entry: Entry, *, ahead: bool = False) -> Letter | Broken | None:
         """The letter; None when this dialect has nothing to say of the fact."""
         desk = self._desk()
-        ctx = desk.context()
+        ctx = (self._ctx if ahead else None) or desk.context()
+        self._ctx = None
         fact = _as_it_goes_out(entry)
         try:
             calls = desk.calls(fact, ctx)
@@ -239,7 +241,8 @@ class FactLane:
 
     def _events(self, letter: Letter, outcome: Outcome) -> tuple[Event, ...]:
         desk = self._desk()
-        return desk.events(letter.item, letter.call, outcome, desk.context())
+        self._ctx = ctx = desk.context()
+        return desk.events(letter.item, letter.call, outcome, ctx)
 
     def _tell(self, events: tuple[Event, ...]) -> None:
         for event in events:

@@ -48,6 +48,8 @@ from cpctl.store.errors import StoreError
 log = logging.getLogger(__name__)
 
 PING_LOOK_S = 30.0  # how soon a changed ping interval is noticed
+PICTURE_LIMIT_S = 1.0  # for the core to learn of the accepted boot; it takes milliseconds
+SAME_MOMENT_S = 0.001  # a call that follows an answer so soon bears its time in the tap
 MOST_ANSWERS_WAITING = 64  # then the reader waits: who does not read is not read
 
 
@@ -102,6 +104,7 @@ class Link:
         self._last_frame: Now | None = None
         self._detail = "not connected yet"
         self._picture: StationPicture | None = None
+        self._accepted_picture = asyncio.Event()
         self._bad, self._strange = Damper(), Damper()
         self._trouble_told: set[str] = set()
 
@@ -131,6 +134,8 @@ class Link:
     def picture(self, picture: StationPicture) -> None:
         """How the station is now; its status is told when it differs."""
         self._picture = picture
+        if picture.registration is Registration.ACCEPTED:
+            self._accepted_picture.set()
         self._look()
         self._pump.poke()
 
@@ -313,14 +318,29 @@ class Link:
     def _tell_change(self) -> None:
         self._post(LinkChanged(self._socket is not None, self._rules.registration))
 
-    def _registered(self) -> None:
-        """The boot was answered."""
-        if self._rules.accepted:
-            self._lanes.heartbeat.clock_told(asyncio.get_running_loop().time())
-            self._taken()
+    async def _registered(self) -> None:
+        """The boot was answered. The statuses told next are those of a station that knows it."""
+        self._tell_change()
+        if not self._rules.accepted:
+            return
+        self._lanes.heartbeat.clock_told(asyncio.get_running_loop().time())
+        self._taken()
+        await self._pictured_as_accepted()
+        if self.socket is not None and self._rules.accepted:
             self._board.open(everything=True)
             self._look()
-        self._tell_change()
+
+    async def _pictured_as_accepted(self) -> None:
+        """Until then connectors may look unavailable only because nobody had accepted us."""
+        picture = self._picture or self._desk.context().picture
+        if picture.registration is Registration.ACCEPTED:
+            return
+        self._accepted_picture.clear()
+        try:
+            async with asyncio.timeout(PICTURE_LIMIT_S):
+                await self._accepted_picture.wait()
+        except TimeoutError:
+            log.warning("the station is slow to learn that it is accepted")
 
     def _taken(self) -> None:
         """The central system works with us: the next loss begins with a short wait."""
@@ -366,7 +386,10 @@ class Link:
                 self._finish(str(error))
 
     def sent(self, letter: Letter) -> None:
-        self._tap.note(self._now(), Direction.SENT, letter.text, action=letter.call.action,
+        at = self._last_frame
+        if at is None or letter.sent_s - self._heard_s > SAME_MOMENT_S:
+            at = self._now()
+        self._tap.note(at, Direction.SENT, letter.text, action=letter.call.action,
                        id=letter.id, outcome="call")
         if log.isEnabledFor(logging.DEBUG):
             log.debug("sent %s", redact.frame(letter.text))

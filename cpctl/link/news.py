@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from cpctl.core.effects import AnnounceBoot, Heartbeat, Notice, Query
@@ -71,7 +71,8 @@ class BootLane(_Plain):
     """The announcement of the boot; alone while it is due."""
 
     def __init__(self, around: Surroundings, rules: BootRules, announce: AnnounceBoot,
-                 registered: Callable[[], None]) -> None:
+                 registered: Callable[[], Awaitable[None]]) -> None:
+        """`registered` returns once what follows a verdict may be said."""
         self._around = around
         self._rules = rules
         self._announce = announce
@@ -114,7 +115,7 @@ class BootLane(_Plain):
                 log.info("boot answered: %s, interval %d s", event.registration.value,
                          event.interval_s)
                 self._around.post(_timed(event, now_s - letter.sent_s))
-                self._registered()
+                await self._registered()
                 return
         if not isinstance(outcome, Disconnected):
             log.warning("the boot announcement was not accepted: %s", outcome)

@@ -52,6 +52,7 @@ class StatusBoard:
         self._waiting: deque[Telling] = deque()
         self._flying: Telling | None = None
         self._open = False
+        self._ripening = True  # something may still have to last for its time
 
     def update(self, reports: Sequence[StatusReport], at: Now, now_s: float, *,
                minimum_s: float, drop_short: bool = True) -> None:
@@ -65,12 +66,14 @@ class StatusBoard:
             if seen is not None and not seen.queued and not drop_short:
                 self._enqueue(key, seen)
             self._seen[key] = _Seen(report, at, now_s)
+            self._ripening = True
         self.ripen(now_s, minimum_s)
 
     def ripen(self, now_s: float, minimum_s: float) -> float | None:
         """Let go out what has lasted long enough; the moment when the next will have."""
-        if not self._open:
+        if not self._open or not self._ripening:
             return None
+        self._ripening = False
         next_s: float | None = None
         for key, seen in self._seen.items():
             if seen.queued:
@@ -78,8 +81,9 @@ class StatusBoard:
             ripe_s = seen.since_s + minimum_s
             if now_s >= ripe_s:
                 self._enqueue(key, seen)
-            elif next_s is None or ripe_s < next_s:
-                next_s = ripe_s
+            else:
+                self._ripening = True
+                next_s = ripe_s if next_s is None else min(ripe_s, next_s)
         return next_s
 
     def open(self, *, everything: bool) -> None:
@@ -88,6 +92,7 @@ class StatusBoard:
         if everything:
             self._told.clear()
         self._waiting.clear()
+        self._ripening = True
         for seen in self._seen.values():
             seen.queued = False
 
@@ -109,6 +114,8 @@ class StatusBoard:
 
         What waits for its repetition and holds no longer is left out: newer news has been told.
         """
+        if not self._waiting:
+            return None
         self._waiting = deque(one for one in self._waiting if not one.tries or self._holds(one))
         for index, telling in enumerate(self._waiting):
             if telling.not_before_s <= now_s:
