@@ -37,7 +37,7 @@ from hal.values import MeterReading
 
 Moved = tuple[Evse, tuple[Effect, ...]]
 
-SAVE_EACH_WH = 1000
+SAVE_EACH_WH = 2000  # at 22 kW every 5 min, too: a sync each kWh wears the card for nothing
 REGISTER_WAIT_S = 1.0  # for a register read after the coil went off
 LOST_MARGIN_S = 60.0  # beyond sample_sync_s: what may have flowed unrecorded before a power cut
 
@@ -148,7 +148,7 @@ def changed(evse: Evse, around: Around, now: Now, charging_state: str,
 
 
 def register_is_due(evse: Evse, now: Now, settings: Settings) -> bool:
-    """Whether the books should learn the register: after a while, or a kWh."""
+    """Whether the books should learn the register: after a while, or 2 kWh."""
     tx, register_wh = evse.transaction, metering.register_wh(evse)
     if tx.state is not TxState.OPEN or register_wh is None or register_wh <= tx.saved_wh:
         return False

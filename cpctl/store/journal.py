@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 
 LAZY_MARKS = 20
 LAZY_S = 5.0
+SYNC_GRACE_S = 5.0  # the core saves the register at that very time: one sync is enough for both
 QUIET_S = 900.0  # a log that nothing else empties is emptied after this
 UPKEEP_COMMITS = 256
 RETENTION_NS = 86_400 * 1_000_000_000
@@ -110,7 +111,8 @@ class Journal:
     async def record(self, facts: Sequence[Fact]) -> tuple[int, ...]:
         """Write `facts` in one commit; their numbers. Raises JournalError: nothing was written.
 
-        Samples alone go with the lower grade, unless the last full commit is `sample_sync_s` ago.
+        Samples alone go with the lower grade, unless the last full commit is `sample_sync_s`
+        ago and no register was saved at that time.
         """
         now = self._now()
         lines = [self._see(fact.at) for fact in facts]
@@ -121,7 +123,7 @@ class Journal:
         for line in lines:
             self._keep_line(line)
         full = (not all(isinstance(fact, TransactionSampled) for fact in facts)
-                or now.since(self._last_full_ns) >= self._sample_sync_s)
+                or now.since(self._last_full_ns) >= self._sample_sync_s + SYNC_GRACE_S)
         await self._commit(rows, full=full, applied=lambda: self._learn(nos, facts))
         return nos
 
