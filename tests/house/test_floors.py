@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted([*ROOT.glob("hal/**/*.py"), *ROOT.glob("cpctl/**/*.py")])
-PURE = {"__future__", "abc", "dataclasses", "enum", "typing", "datetime", "collections", "itertools",
-        "functools", "bisect", "math", "types", "re", "zoneinfo"}
+PURE = {"__future__", "abc", "dataclasses", "enum", "typing", "datetime", "collections",
+        "itertools", "functools", "bisect", "math", "types", "re", "zoneinfo"}
 
 # package prefix -> what it may import of ours (prefixes); None: everything
 MAY: dict[str, tuple[str, ...] | None] = {
