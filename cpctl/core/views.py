@@ -44,8 +44,8 @@ class EvsePicture:
     `car_asks` that the car is in C or D. `finishing`: the plug is in and a transaction has ended
     since it came, or its time to be claimed has run out. `unplugged_inside`: the plug is out while
     the transaction goes on. `beginning`: the transaction has begun and nothing but the lock, which
-    is on its way, keeps its first offer back. `refused`: reasons of the interlock or the core why there is no power.
-    Energies in Wh; `energy_wh` is that of the session so far.
+    is on its way, keeps its first offer back. `refused`: reasons of the interlock or the core why
+    there is no power. Energies in Wh; `energy_wh` is that of the session so far.
     """
 
     evse: int
