@@ -56,8 +56,8 @@ class Books:
         row = await self._app.journal.session(number)
         if row is None:
             raise ApiError(wire.NOT_FOUND, f"there is no session {number}", "cpctl sessions")
-        return {"session": plain(row),
-                "facts": [plain(fact) for fact in self._app.journal.facts_of(number)]}
+        facts = await self._app.journal.session_facts(number)
+        return {"session": plain(row), "facts": [plain(fact) for fact in facts]}
 
     async def entries(self, args: Args, caller: Caller) -> Any:
         state = args.text_or_none("state")

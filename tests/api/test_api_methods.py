@@ -163,6 +163,10 @@ def test_start_and_stop_with_a_token(tmp_path: Path) -> None:
         shown = await api("sessions.show", no=1)
         assert shown["session"]["no"] == 1
         assert shown["facts"][0]["kind"] in ("SessionOpened", "TransactionStarted")
+        await api("sim.unplug", evse=1)
+        await api.bench.pass_s(5)
+        kinds = [fact["kind"] for fact in (await api("sessions.show", no=1))["facts"]]
+        assert kinds[-2:] == ["TransactionEnded", "SessionClosed"]
 
     with_api(story, tmp_path)
 
