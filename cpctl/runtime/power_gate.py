@@ -16,6 +16,7 @@ from typing import Protocol
 
 from cpctl.core.events import (
     ContactorReported,
+    DeviceFound,
     DeviceLost,
     EnergiseRefused,
     Event,
@@ -36,6 +37,7 @@ TICK_S = 0.5  # renewed, judged and re-read this often while a coil is on or may
 SETTLE_S = 0.5  # an auxiliary contact follows its coil within this time
 LOOK_S = 0.05  # how often it is looked at until then
 WELD_LOOK_S = 1.0  # and once it is known to be welded
+LOST_LOOK_S = 5.0  # how often a contactor that cannot be driven is tried again (opened, never closed)
 PATIENCE_NS = NS_PER_S  # an order waits so long for readings that are only too old
 
 
@@ -249,7 +251,7 @@ class PowerGate:
             self._refuse(path, ("contactor_lost",))
             self._begin_settling(path)
             return
-        path.coil_on, path.confirmed, path.lost = True, False, False
+        path.coil_on, path.confirmed = True, False
         path.close_by_ns = self._mono_ns() + int(SETTLE_S * NS_PER_S)
         log.info("evse=%s contactor closed", path.layout.id)
         self._confirm(path)
@@ -372,6 +374,19 @@ class PowerGate:
             path.lost = True
             log.error("evse=%s %s", path.layout.id, error)
             self._post(DeviceLost(path.layout.id, "contactor", str(error)))
+            self._later(LOST_LOOK_S, lambda: self._find(path))
+
+    def _find(self, path: _Path) -> None:
+        """Look whether a lost contactor can be driven again."""
+        try:
+            if not path.coil_on:
+                path.contactor.open()
+            path.contactor.feedback()
+        except HalError:
+            self._later(LOST_LOOK_S, lambda: self._find(path))
+        else:
+            path.lost = False
+            self._post(DeviceFound(path.layout.id, "contactor"))
 
     # --- the tick ----------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from support.gate_bench import Broken, GateBench
 
 from cpctl.core.events import (
     ContactorReported,
+    DeviceFound,
     DeviceLost,
     EnergiseRefused,
     PowerReleased,
@@ -592,21 +593,58 @@ def test_a_contactor_that_cannot_be_driven_is_refused_and_told_lost_once() -> No
     assert not bench.coil() and not bench.gate.is_on(1)
 
 
-def test_a_contactor_that_came_back_closes_and_may_be_lost_again() -> None:
+def test_a_contactor_that_came_back_is_told_found_and_may_be_lost_again() -> None:
     bench = GateBench()
     bench.ready()
     bench.board.drop("contactor", 1)
     bench.gate.energise(1, 0)
+    bench.advance(12)
+    assert "DeviceFound" not in bench.kinds()
+
     bench.board.restore("contactor", 1)
+    bench.advance(2.9)
+    assert "DeviceFound" not in bench.kinds()
+    bench.advance(0.1)
+    assert bench.posted[-1] == DeviceFound(1, "contactor")
     bench.posted.clear()
 
     bench.gate.energise(1, bench.gate.number(1))
     assert bench.coil()
     bench.board.drop("contactor", 1)
     bench.advance(0.5)
-
     assert bench.kinds().count("DeviceLost") == 1
     assert bench.last(DeviceLost).kind == "contactor"
+
+
+def test_a_lost_contactor_is_opened_as_soon_as_it_can_be_driven() -> None:
+    bench = GateBench()
+    bench.charging()
+    bench.board.drop("contactor", 1)
+    bench.gate.release(1, "card")
+    assert bench.coil()  # nothing could be done
+
+    bench.board.restore("contactor", 1)
+    bench.deadman.forget(bench.switches[1])
+    bench.advance(5)
+
+    assert not bench.coil()
+
+
+def test_a_contactor_whose_feedback_was_lost_is_not_opened_by_looking_for_it() -> None:
+    bench = GateBench()
+    bench.charging()
+    real = bench.switches[1]._read_feedback
+
+    def broken() -> bool:
+        raise Broken("contactor 1: no answer; check the output")
+    bench.switches[1]._read_feedback = broken
+    bench.advance(12)
+    assert bench.kinds() == ["DeviceLost"]
+    bench.switches[1]._read_feedback = real
+    bench.advance(5)
+
+    assert bench.coil()
+    assert bench.kinds() == ["DeviceLost", "DeviceFound"]
 
 
 def test_readings_are_kept_fresh_while_current_is_on_offer_and_not_longer() -> None:

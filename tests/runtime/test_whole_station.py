@@ -516,3 +516,21 @@ def test_a_setting_that_could_not_be_saved_is_as_before(tmp_path) -> None:
         assert bench.app.loop.settings.integer("link.ping_s") == 60
 
     with_app(story, tmp_path)
+
+
+def test_a_contactor_that_was_lost_and_came_back_charges_again(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        bench.board.fault("contactor_lost", 1)
+        bench.board.plug(1)
+        await bench.pass_s(0.5)
+        bench.board.tap("04A1B2C3", evse=1)
+        await bench.pass_s(30)
+        assert not bench.coil() and bench.evse().faulted
+
+        bench.board.clear("contactor_lost", 1)
+        await bench.until(lambda: not bench.evse().faulted)
+        bench.board.unplug(1)
+        await bench.pass_s(5)
+        await bench.charge()
+
+    with_app(story, tmp_path)
