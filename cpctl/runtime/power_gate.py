@@ -37,7 +37,7 @@ TICK_S = 0.5  # renewed, judged and re-read this often while a coil is on or may
 SETTLE_S = 0.5  # an auxiliary contact follows its coil within this time
 LOOK_S = 0.05  # how often it is looked at until then
 WELD_LOOK_S = 1.0  # and once it is known to be welded
-LOST_LOOK_S = 5.0  # how often a contactor that cannot be driven is tried again (opened, never closed)
+LOST_LOOK_S = 5.0  # how often a contactor that cannot be driven is tried again: opened only
 PATIENCE_NS = NS_PER_S  # an order waits so long for readings that are only too old
 
 

@@ -822,3 +822,13 @@ def test_there_is_one_tick_for_all() -> None:
     bench.refreshed.clear()
     bench.advance(0.5)
     assert bench.refreshed == [1]
+
+
+def test_release_all_at_rest_is_numbered_too() -> None:
+    bench = GateBench()
+    bench.gate.make_safe()
+    bench.posted.clear()
+
+    bench.gate.release_all("end")
+
+    assert bench.posted == [PowerReleased(1, 1, ("end",)), ContactorReported(1, closed=False)]

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import coverage
+import pytest
 from support import gate_bench, mutants
 
 from cpctl.runtime import power_gate
@@ -58,3 +60,25 @@ def test_every_mutant_of_the_power_gate_dies() -> None:
     print("\n".join(left))
     assert left == []
     assert tried > 150
+
+
+def test_the_tests_reach_every_branch_of_the_power_gate() -> None:
+    if sys.gettrace() is not None:
+        pytest.skip("somebody else is counting lines")
+    cases = list(mutants.cases(load_tests()))
+    counter = coverage.Coverage(branch=True, include=[str(PATH)], data_file=None)
+    module = ModuleType(power_gate.__name__)
+    counter.start()
+    try:
+        sys.modules[power_gate.__name__] = module
+        exec(compile(PATH.read_text(), str(PATH), "exec"), module.__dict__)
+        gate_bench.power_gate = module
+        for case in cases:
+            case()
+    finally:
+        counter.stop()
+        gate_bench.power_gate = sys.modules[power_gate.__name__] = power_gate
+
+    analysis = counter._analyze(str(PATH))
+    assert sorted(analysis.missing) == []
+    assert {line: sorted(to) for line, to in analysis.missing_branch_arcs().items()} == {}
