@@ -23,6 +23,7 @@ import random
 import struct
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,7 @@ class KeptBoard(Board):
         super().__init__([EVSE], time.monotonic_ns, call_later=_call_later,
                          car_start_delay_s=0.05, car_max_current_a=HIGH_A)
         self.log = log
+        self.who: Callable[[], str] = lambda: "nobody"  # for whom the station closes the coil
         world = memory.load()
         self.kept = KeptPost(0, time.monotonic_ns())
         if world.plugged:
@@ -171,7 +173,7 @@ class KeptBoard(Board):
 
     def set_coil(self, evse: int, *, on: bool) -> None:
         if on:
-            self.log.say("on", self.kept.token)
+            self.log.say("on", self.who())
         super().set_coil(evse, on=on)
         if not on:
             self.log.say("off", self.kept.register_wh)
@@ -179,15 +181,11 @@ class KeptBoard(Board):
     def next_token(self) -> str:
         self.kept.token += 1
         self.kept.save()
-        return token_text(self.kept.token)
+        return f"04{self.kept.token:08X}"
 
 
 def _call_later(delay_s: float, call: Any) -> object:
     return asyncio.get_running_loop().call_later(delay_s, call)
-
-
-def token_text(number: int) -> str:
-    return f"04{number:08X}"
 
 
 # --- hands ---------------------------------------------------------------------------------------
@@ -258,6 +256,12 @@ async def live(folder: Path, life: int, url: str, after: str, mode: str, seed: i
     app = App.build(configuration.load([path]), Seams(
         board=board, api=False, signals=False, writer=books, rng=random.Random(seed)))
     tasks: list[asyncio.Task[None]] = []
+
+    def holder() -> str:
+        token = app.loop.picture.evses[0].token
+        return token.value if token is not None else "nobody"
+
+    board.who = holder
 
     def ready() -> None:
         log.say("ready")
