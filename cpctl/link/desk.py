@@ -60,6 +60,11 @@ def guarded(what: str, work: Callable[..., T], *arguments: Any) -> T | Broken:
 class Lane(Protocol):
     """Where letters come from and their outcomes go."""
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is here, now or later: `next` need not be asked."""
+        ...
+
     async def next(self, now_s: float) -> Letter | None:
         """The next one that may go out now."""
         ...

@@ -91,6 +91,10 @@ class FactLane:
         return self._due_s
 
     @property
+    def idle(self) -> bool:
+        return False
+
+    @property
     def ready(self) -> bool:
         """Whether something could go out without waiting for a retry."""
         return self._books.head(self._lane) is not None and self._due_s is None

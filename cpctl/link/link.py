@@ -378,6 +378,10 @@ class Link:
     def heard_s(self) -> float:
         return self._heard_s
 
+    @property
+    def answers_wait(self) -> bool:
+        return bool(self._answers)
+
     async def before_call(self) -> None:
         if self._answers and (socket := self.socket) is not None:
             try:

@@ -51,6 +51,10 @@ class Surroundings:
 class _Plain:
     """What a lane does that has nothing to make ready ahead and forgets what is late."""
 
+    @property
+    def idle(self) -> bool:
+        return False
+
     def due_s(self) -> float | None:
         return None
 
@@ -184,6 +188,11 @@ class StatusLane(_Plain):
         self._board = board
         self._due_s: float | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing ripens: only a new picture changes that."""
+        return self._due_s is None and self._board.idle
+
     def due_s(self) -> float | None:
         return self._due_s
 
@@ -256,8 +265,12 @@ class NoticeLane(_Plain):
     def forget(self) -> None:
         self._waiting.clear()
 
+    @property
+    def idle(self) -> bool:
+        return not self._waiting
+
     def due_s(self) -> float | None:
-        return self._due_s
+        return self._due_s if self._waiting else None
 
     async def next(self, now_s: float) -> Letter | None:
         return self.first(now_s, triggered_only=False)
@@ -323,6 +336,10 @@ class QueryLane(_Plain):
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._waiting: deque[_Asked] = deque()
+
+    @property
+    def idle(self) -> bool:
+        return not self._waiting
 
     def due_s(self) -> float | None:
         return self._waiting[0].until_s if self._waiting else None

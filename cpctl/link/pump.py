@@ -43,6 +43,8 @@ class Wire(Protocol):
         """When anything came in last."""
         ...
 
+    @property
+    def answers_wait(self) -> bool: ...
     async def before_call(self) -> None:
         """Answers that wait go out before a call of ours."""
         ...
@@ -131,6 +133,8 @@ class Pump:
                 letter = self._lanes.notices.first(now_s, triggered_only=True)
             return letter
         for lane in self._order():
+            if lane.idle:
+                continue
             letter = await lane.next(now_s)
             if letter is not None:
                 self._keep_turns(lane)
@@ -170,7 +174,8 @@ class Pump:
     # --- one call ----------------------------------------------------------------------------
 
     async def _exchange(self, letter: Letter, loop: asyncio.AbstractEventLoop) -> Outcome:
-        await self._wire.before_call()
+        if self._wire.answers_wait:
+            await self._wire.before_call()
         socket = self._wire.socket
         if socket is None:
             return Disconnected()

@@ -109,6 +109,11 @@ class StatusBoard:
                 self._waiting.append(Telling(seen.report, seen.at))
                 seen.queued = True
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is to be told, and nothing will be without a change."""
+        return not self._waiting and not self._ripening
+
     def next(self, now_s: float) -> Telling | None:
         """The first that may be told now; it stays the caller's until told or put back.
 
