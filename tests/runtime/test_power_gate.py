@@ -198,7 +198,7 @@ def test_a_closed_contactor_is_renewed_as_long_as_everything_is_fresh() -> None:
     bench = GateBench()
     bench.charging()
 
-    bench.advance(600)
+    bench.advance(30)
 
     assert bench.coil()
     assert bench.posted == []

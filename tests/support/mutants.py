@@ -54,7 +54,7 @@ def mutants(path: Path, *, skip: Callable[[ast.AST], bool] = lambda node: False
         for number, (what, _) in enumerate(_changes(node)):
             twin, its_nodes = pickle.loads(frozen)
             list(_changes(its_nodes[index]))[number][1]()
-            ast.fix_missing_locations(twin)
+            ast.fix_missing_locations(its_nodes[index])
             yield Mutant(what, node, twin)
 
 
