@@ -44,6 +44,7 @@ NO_ALIAS = -1  # 16.TX.6: what goes out for a transaction whose id never came
 BOOKS_PAUSE_S = 5.0  # between tries to write a mark while the books cannot be written
 LONGEST_RETRY_S = 3600.0  # between tries of a fact that is tried for ever
 SHORTEST_RETRY_S = 1.0
+SAME_SURROUNDINGS_S = 0.1
 
 Alias = tuple[int, str, int | str]
 Work = Callable[[], Awaitable[object]]
@@ -80,7 +81,9 @@ class FactLane:
         self._post = post
         self._for_ever = for_ever
         self._ahead: Letter | None = None
-        self._ctx: RenderContext | None = None  # of the answer just read, for what goes out next
+        self._ctx: RenderContext | None = None
+        self._ctx_s = 0.0
+        self._now_s = 0.0
         self._waits_no = 0
         self._waits_until_s = 0.0
         self._tries_unwritten: dict[int, int] = {}
@@ -105,6 +108,7 @@ class FactLane:
 
     async def next(self, now_s: float) -> Letter | None:
         self._due_s = None
+        self._now_s = now_s
         if self._unwritten is not None and not await self._write_again(now_s):
             return None
         seen = 0
@@ -137,6 +141,7 @@ class FactLane:
                 self._ahead = made
 
     async def done(self, letter: Letter, outcome: Outcome, now_s: float) -> None:
+        self._now_s = now_s
         match outcome:
             case Result():
                 await self._told(letter, outcome, now_s)
@@ -186,8 +191,7 @@ class FactLane:
     def _rendered(self, entry: Entry, *, ahead: bool = False) -> Letter | Broken | None:
         """The letter; None when this dialect has nothing to say of the fact."""
         desk = self._desk()
-        ctx = (self._ctx if ahead else None) or desk.context()
-        self._ctx = None
+        ctx = self._surroundings(desk)
         fact = _as_it_goes_out(entry)
         try:
             calls = desk.calls(fact, ctx)
@@ -245,8 +249,14 @@ class FactLane:
 
     def _events(self, letter: Letter, outcome: Outcome) -> tuple[Event, ...]:
         desk = self._desk()
-        self._ctx = ctx = desk.context()
-        return desk.events(letter.item, letter.call, outcome, ctx)
+        return desk.events(letter.item, letter.call, outcome, self._surroundings(desk))
+
+    def _surroundings(self, desk: Desk) -> RenderContext:
+        """Made anew every `SAME_SURROUNDINGS_S`: a fact's words depend on nothing in it that
+        changes but the ids, the time stamps and the other facts, and those it looks up itself."""
+        if self._ctx is None or self._now_s - self._ctx_s > SAME_SURROUNDINGS_S:
+            self._ctx, self._ctx_s = desk.context(), self._now_s
+        return self._ctx
 
     def _tell(self, events: tuple[Event, ...]) -> None:
         for event in events:
