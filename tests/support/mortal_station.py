@@ -14,12 +14,14 @@ delivered, the station ends in good order and writes its sessions to `end.json`.
 """
 
 import asyncio
+import ctypes
 import importlib
 import json
 import logging
 import mmap
 import os
 import random
+import signal
 import struct
 import sys
 import time
@@ -290,6 +292,7 @@ def nurse(folder: Path) -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
+            die_with_the_parent()
             code = 70
             try:
                 _be_born(folder, line.split())
@@ -301,7 +304,14 @@ def nurse(folder: Path) -> None:
         print("ended", os.waitpid(child, 0)[1], flush=True)
 
 
+def die_with_the_parent() -> None:
+    """A test that is itself killed leaves no station behind."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def main() -> None:
+    die_with_the_parent()
     folder = Path(sys.argv[1])
     if len(sys.argv) > 2:
         _be_born(folder, sys.argv[2:])
