@@ -274,12 +274,12 @@ def set_offer(evse: Evse, around: Around, now: Now, settings: Settings) -> Moved
     """Put on the pilot what is wanted; a raise of the limit follows at once, too."""
     offer = _offer(evse, around, now, settings)
     old = evse.offering
-    if old.offer == offer:
+    if old.offer == offer and old.told:
         return evse, ()
     counts_a, counts_until = 0.0, 0
     if offer.current_a < old.offer.current_a and evse.power.state is not PowerState.OFF:
         counts_a, counts_until = old.offer.current_a, now.after(limits.FOLLOW_S)
-    return replace(evse, offering=Offering(offer, counts_a, counts_until)), (
+    return replace(evse, offering=Offering(offer, counts_a, counts_until, told=True)), (
         SetOffer(evse.id, offer),)
 
 
@@ -356,6 +356,8 @@ def on_lock(evse: Evse, event: LockReported, now: Now) -> Moved:
     if event.jammed:
         return evse, ()
     settled = Lock(LockState.LOCKED if event.locked else LockState.OPEN, event.locked)
+    if not event.locked and not evse.plug.plugged and not evse.in_transaction:
+        evse = replace(evse, stopped=None)  # the cable is free: nothing is left of the charge
     return without_fault(replace(evse, lock=settled), FaultCode.LOCK_JAMMED), ()
 
 

@@ -151,7 +151,7 @@ def close_session_when_free(evse: Evse, around: Around, now: Now, settings: Sett
         not evse.plug.plugged or not serves(evse, around))
     if not anew and not free:
         return evse, ()
-    stopped = evse.stopped if evse.plug.plugged else None
+    stopped = evse.stopped if evse.plug.plugged or evse.layout.has_lock else None
     plug = evse.plug
     if evse.transaction.state is TxState.ENDED and evse.plug.plugged:
         plug = replace(plug, expired=True)

@@ -203,6 +203,7 @@ class Offering:
     offer: Offer = NO_OFFER
     counts_a: float = 0.0
     counts_until: int = 0
+    told: bool = False  # since this start; a board may still offer what the last life did
 
 
 @dataclass(frozen=True, slots=True)

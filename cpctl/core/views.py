@@ -43,9 +43,10 @@ class EvsePicture:
     `offering` tells that current is on offer (or would be, were it not for the car);
     `car_asks` that the car is in C or D. `finishing`: the plug is in and a transaction has ended
     since it came, or its time to be claimed has run out. `unplugged_inside`: the plug is out while
-    the transaction goes on. `beginning`: the transaction has begun and nothing but the lock, which
-    is on its way, keeps its first offer back. `refused`: reasons of the interlock or the core why
-    there is no power. Energies in Wh; `energy_wh` is that of the session so far.
+    the transaction goes on. `about_to_offer`: nothing keeps the offer back but a lock on its way or
+    a register not yet read since the plug came; `beginning`: that, and it is the first offer of the
+    transaction. `refused`: reasons of the interlock or the core why there is no power.
+    Energies in Wh; `energy_wh` is that of the session so far.
     """
 
     evse: int
@@ -76,6 +77,7 @@ class EvsePicture:
     stopped_because: str = ""  # last stop reason while finishing, for the status' info text
     ending: bool = False  # the transaction's end is decided; coil or register are waited for
     connector: int = 1  # the one in use (that of the session or claim); the first while none is
+    about_to_offer: bool = False
     beginning: bool = False
     out: tuple[int, ...] = ()  # connectors that are inoperative though the EVSE is not
 
@@ -131,6 +133,8 @@ def _evse(evse: Evse, its_around: Around, now: Now, settings: Settings, *, servi
     tx, pilot = evse.transaction, evse.plug.pilot
     running = evse.in_transaction
     why = power.why_no_power(evse, its_around, now, settings) if running else ""
+    soon = running and _is_about_to_offer(evse, its_around, why, now)
+    finishing = tx.state is not TxState.ENDING and rules.is_finishing(evse, settings)
     return EvsePicture(
         evse=evse.id, connectors=tuple(one.id for one in evse.layout.connectors),
         pilot=pilot, plugged=evse.plug.plugged, locked=evse.locked, claim=evse.claim.state,
@@ -138,7 +142,7 @@ def _evse(evse: Evse, its_around: Around, now: Now, settings: Settings, *, servi
         transaction=running, started=tx.started.at if tx.started is not None else None,
         power=evse.power.state, offering=evse.offering.offer.kind is OfferKind.CURRENT,
         offered_a=evse.offering.offer.current_a, car_asks=pilot is not None and pilot.asks,
-        finishing=tx.state is not TxState.ENDING and rules.is_finishing(evse, settings),
+        finishing=finishing or _is_freeing_the_plug(evse),
         unplugged_inside=running and not evse.plug.plugged,
         operative=evse.service.operative and serving,
         availability_pending=evse.service.pending is not None, faults=_faults(evse.faults),
@@ -148,13 +152,21 @@ def _evse(evse: Evse, its_around: Around, now: Now, settings: Settings, *, servi
         why_suspended=why if running else "",
         stopped_because=evse.stopped.value if evse.stopped is not None else "",
         ending=tx.state is TxState.ENDING, connector=_connector(evse),
-        beginning=running and _is_beginning(evse, why),
+        about_to_offer=soon, beginning=soon and tx.charging_state == "EVConnected",
         out=tuple(sorted(evse.service.out)) if evse.service.operative else ())
 
 
-def _is_beginning(evse: Evse, why: str) -> bool:
-    locks = why == "not_locked" and evse.lock.state is LockState.LOCKING
-    return locks and evse.transaction.charging_state == "EVConnected"
+def _is_about_to_offer(evse: Evse, its_around: Around, why: str, now: Now) -> bool:
+    if why == "not_locked":
+        return evse.lock.state is LockState.LOCKING
+    silent = now.mono_ns >= metering.silent_at(evse, its_around.silence_s)
+    return why == "meter_silent" and not silent
+
+
+def _is_freeing_the_plug(evse: Evse) -> bool:
+    """The car is gone, its transaction over, and the station's end of the cable still locked."""
+    return (evse.stopped is not None and not evse.plug.plugged and not evse.in_transaction
+            and evse.claim.state is ClaimState.NONE and evse.lock.state is LockState.UNLOCKING)
 
 
 def _connector(evse: Evse) -> int:

@@ -1,6 +1,7 @@
 """Metering: when samples are taken, what they hold, and that no wrong Wh gets into the books."""
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from support.core_world import START, World, evse_layout, with_settings
@@ -382,7 +383,7 @@ def test_the_register_is_saved_each_while() -> None:
     world.advance(3600, meter_each_s=5, power_w=3600)
 
     steps = [one.at.mono_ns for one in world.saved]
-    gaps = {(later - earlier) // 10**9 for earlier, later in zip(steps, steps[1:], strict=False)}
+    gaps = {(later - earlier) // 10**9 for earlier, later in pairwise(steps)}
     assert gaps == {300}
     assert len(world.saved) == 12
 

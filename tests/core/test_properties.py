@@ -27,11 +27,14 @@ from hal.values import PilotState
 
 EVSES = (evse_layout(1, has_lock=True), evse_layout(2))
 LAYOUT = StationLayout(EVSES, station_max_current_a=40)
-QUIET = settings(max_examples=120, deadline=None, print_blob=True,
+QUIET = settings(max_examples=40, deadline=None, print_blob=True,
                  suppress_health_check=[HealthCheck.too_slow])
 
 EVSE = st.sampled_from((1, 2))
+CHARGING = st.tuples(st.just("charging"), EVSE, st.sampled_from(("04A1", "04B2")))
 STEP = st.one_of(
+    CHARGING, CHARGING,
+    st.tuples(st.just("advance"), st.sampled_from((1, 10, 61)), st.just(True)),
     st.tuples(st.just("pilot"), EVSE, st.sampled_from((*PilotState, None))),
     st.tuples(st.just("pilot"), EVSE, st.sampled_from((PilotState.A, PilotState.B, PilotState.C))),
     st.tuples(st.just("tap"), st.sampled_from(("04A1", "04B2", "04C3"))),
@@ -78,6 +81,13 @@ class History:
 
     def _pilot(self, evse: int, state: PilotState | None) -> None:
         self.world.pilot(state, evse)
+
+    def _charging(self, evse: int, token: str) -> None:
+        self.world.judge = lambda one: VERDICTS["group"]
+        self._pilot(evse, PilotState.B)
+        self.world.advance(1, meter_each_s=0.5)
+        self.world.tap(token, evses=(evse,))
+        self._pilot(evse, PilotState.C)
 
     def _tap(self, token: str) -> None:
         self.world.tap(token)
@@ -180,6 +190,10 @@ def left_open(world: World) -> tuple[ev.OpenSession, ...]:
     return tuple(found)
 
 
+HISTORY = st.tuples(CHARGING, st.lists(STEP, min_size=12, max_size=45)).map(
+    lambda parts: [parts[0], *parts[1]])
+
+
 def check(world: World) -> None:
     for place in world.places.values():
         check_power(world, place)
@@ -227,7 +241,7 @@ def check_books(facts: list[ef.Fact], world: World) -> None:
 
 
 @QUIET
-@given(SETTINGS, st.lists(STEP, min_size=1, max_size=60))
+@given(SETTINGS, HISTORY)
 def test_the_invariants_hold_in_every_history(chosen: dict[str, Any],
                                               steps: list[tuple[Any, ...]]) -> None:
     history = History(chosen)
@@ -237,7 +251,7 @@ def test_the_invariants_hold_in_every_history(chosen: dict[str, Any],
 
 
 @QUIET
-@given(SETTINGS, st.lists(STEP, min_size=1, max_size=40))
+@given(SETTINGS, HISTORY)
 def test_every_history_comes_to_rest_and_everybody_is_answered(
         chosen: dict[str, Any], steps: list[tuple[Any, ...]]) -> None:
     history = History({**chosen, "sampling.interval_s": 0, "sampling.clock_interval_s": 0})
@@ -258,7 +272,7 @@ def test_every_history_comes_to_rest_and_everybody_is_answered(
 
 
 @QUIET
-@given(SETTINGS, st.lists(STEP, min_size=1, max_size=40))
+@given(SETTINGS, HISTORY)
 def test_the_same_history_has_the_same_effects(chosen: dict[str, Any],
                                                steps: list[tuple[Any, ...]]) -> None:
     logs = []
