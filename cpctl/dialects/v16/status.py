@@ -91,7 +91,7 @@ def _in_transaction(one: EvsePicture) -> str:
         return SUSPENDED_EV  # 16.TX.12
     if one.beginning:
         return PREPARING  # B3 to B5 come with the first offer; an EVSE about to offer suspends none
-    if not one.offering:
+    if not one.offering and not one.about_to_offer:
         return SUSPENDED_EVSE  # 16.STAT.2: it wins over the car's
     return SUSPENDED_EVSE if one.car_asks else SUSPENDED_EV
 
