@@ -262,14 +262,13 @@ def _settled(station: Station, now: Now, settings: Settings) -> StationMoved:
     effects: list[Effect] = []
     for _ in range(rules.REST_LIMIT):
         before = station
-        for number in [evse.id for evse in station.evses]:
-            evse = station.evse(number)
-            assert evse is not None
-            after, more = rules.settled(
-                evse, around(station, now, settings)[number], now, settings)
+        rest = around(station, now, settings)
+        for evse in before.evses:
+            after, more = rules.settled(evse, rest[evse.id], now, settings)
             effects += more
             if after is not evse:
                 station = _with_settled(station, after)
+                rest = around(station, now, settings)
         for rule in STATION_RULES:
             station, more = rule(station, now, settings)
             effects += more
