@@ -16,6 +16,7 @@ from cpctl.core.state import (
     Claim,
     ClaimState,
     Evse,
+    Lock,
     PowerState,
     PresentFault,
     Recovery,
@@ -122,11 +123,12 @@ def _ended_without_evse(station: Station, left: OpenSession, reason: StopReason,
 def _resumed(evse: Evse, left: OpenSession, now: Now, settings: Settings) -> Evse:
     """The session goes on as if nothing had been: plugged, until the pilot says otherwise.
 
-    The coil is off as from now, so that a register read since then ends the transaction.
+    The coil is off as from now, so that a register read since then ends the transaction. Where the
+    plug lock came to rest nobody knows: it is ordered shut anew.
     """
     return replace(
         evse, plug=replace(evse.plug, plugged=True, since=now.mono_ns),
-        power=replace(evse.power, off_since=now.mono_ns),
+        power=replace(evse.power, off_since=now.mono_ns), lock=Lock(),
         session=Session(left.session, left.connector, left.last_at),
         transaction=transaction.resumed(left, now),
         meter=transaction.meter_of_books(left, now, settings),

@@ -62,7 +62,7 @@ class VirtualTime:
 
 
 def config_text(directory: Path, *, evses: int = 1, more: str = "", ocpp16: str = "",
-                evse_more: str = "") -> str:
+                evse_more: str = "", station: str = "") -> str:
     posts = "\n".join(f"[[evse]]\nid = {number}\n{evse_more}\n" for number in range(1, evses + 1))
     return f"""\
 schema_version = 1
@@ -70,6 +70,7 @@ schema_version = 1
 identity = "CP001"
 vendor = "Example"
 model = "Post"
+{station}
 [csms]
 url = "ws://csms.example/ocpp"
 versions = ["1.6"]
