@@ -40,7 +40,7 @@ STEP = st.one_of(
     st.tuples(st.just("tap"), st.sampled_from(("04A1", "04B2", "04C3"))),
     st.tuples(st.just("judge"), st.sampled_from(("yes", "no", "group", "silent"))),
     st.tuples(st.just("advance"), st.sampled_from((0.2, 1, 3, 7, 31, 65, 400)), st.booleans()),
-    st.tuples(st.just("meter"), EVSE, st.sampled_from((0, 1, 5, 60, -50, 10**7))),
+    st.tuples(st.just("meter"), EVSE, st.sampled_from((0, 1, 5, -50, 10**5, 10**7))),
     st.tuples(st.just("input"), st.sampled_from((1, 2, None)), st.booleans()),
     st.tuples(st.just("trip"), EVSE),
     st.tuples(st.just("gate"), st.booleans()),
