@@ -85,12 +85,12 @@ async def hand_over() -> list[float]:
     spent: list[float] = []
     enough = threading.Event()
 
+    def take(began: int) -> None:
+        spent.append((time.monotonic_ns() - began) / 1e6)
+
     def hand() -> None:
         while not enough.is_set():
-            began = time.monotonic_ns()
-            loop.call_soon_threadsafe(
-                lambda began=began: spent.append((time.monotonic_ns() - began) / 1e6)
-            )
+            loop.call_soon_threadsafe(take, time.monotonic_ns())
             time.sleep(0.005)
 
     handing = threading.Thread(target=hand, daemon=True)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from cpctl.api.client import Client, ClientError
 ROOT = Path(__file__).parent.parent
 PYTHON = sys.executable
 PATIENCE_S = 60.0
+ANSWER_S = 300.0  # valgrind makes everything fifty times slower
 
 #: An installed package is compiled; the first run of each measurement sees to it.
 ENVIRONMENT = {
@@ -103,8 +105,11 @@ class Central:
         return self._answer()
 
     def _answer(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        out = self._process.stdout
+        assert out is not None
+        if not select.select([out], [], [], ANSWER_S)[0]:
+            raise CannotMeasure(f"what was waited for did not come within {ANSWER_S:.0f} s")
+        line = out.readline()
         if not line:
             raise CannotMeasure("the central system of the bench died")
         return json.loads(line)
