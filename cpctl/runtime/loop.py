@@ -38,6 +38,7 @@ class Loop:
         self.settings = settings
         self.station = new(layout)
         self.picture: StationPicture = picture(self.station, now(), settings)
+        self._told = self.picture
         self._inbox: deque[Event | Probe] = deque()
         self._wake = asyncio.Event()
         self._asyncio: asyncio.AbstractEventLoop | None = None
@@ -47,7 +48,10 @@ class Loop:
         self._witnesses: list[Callable[[Event, tuple[Effect, ...]], None]] = []
 
     def listen(self, listener: Callable[[StationPicture], None]) -> Callable[[], None]:
-        """Call `listener` with each picture that differs from the one before. Returns its end."""
+        """Call `listener` with each picture that differs from the one before. Returns its end.
+
+        Events that came together make one picture.
+        """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -99,6 +103,7 @@ class Loop:
                 self._decide(item)
             else:
                 item()
+        self._tell()
         self._arm()
 
     def _decide(self, event: Event) -> None:
@@ -117,11 +122,17 @@ class Loop:
 
     def _show(self, now: Now) -> None:
         fresh = picture(self.station, now, self.settings)
-        if replace(fresh, at=self.picture.at) == self.picture:
+        if replace(fresh, at=self.picture.at) != self.picture:
+            self.picture = fresh
+
+    def _tell(self) -> None:
+        """Only what holds once all that came together is decided: the gate releases before it
+        says so, and before the input or pilot that was the cause is heard of."""
+        if self.picture is self._told:
             return
-        self.picture = fresh
+        self._told = self.picture
         for listener in tuple(self._listeners):
-            listener(fresh)
+            listener(self._told)
 
     def _arm(self) -> None:
         """Set the one timer to the core's next deadline."""

@@ -52,7 +52,8 @@ async def test_a_fault_in_mid_charge_ends_it_and_is_told(kind: str) -> None:
         assert (told["status"], told["errorCode"]) == ("Finishing", "NoError")
         assert not w.coil()
         await finished(w)
-        assert w.status() == "Available"
+        assert statuses(w) == ["Available", "Preparing", "SuspendedEV", "Charging", "Faulted",
+                               "Finishing", "Available"]
         assert len(w.transactions) == 1
         await w.assert_books_agree()
         await w.charge(20)

@@ -187,6 +187,29 @@ async def test_a_second_session_on_the_same_plug_goes_from_finishing_to_preparin
         await w.assert_books_agree()
 
 
+@pytest.mark.requirement("16.TX.15", "16.STAT.1")
+@pytest.mark.parametrize("end", ["tap", "remote", "unlock", "unplug", "pause_and_tap"])
+@story
+async def test_every_ending_goes_straight_to_finishing_and_available(end: str) -> None:
+    async with world() as w:
+        await w.charge(20)
+        if end == "pause_and_tap":
+            w.board.pilot(1, PilotState.B)
+            await w.advance(5)
+        if end in ("tap", "pause_and_tap"):
+            await w.tap(CARD)
+        elif end == "remote":
+            await w.central.call("RemoteStopTransaction", {"transactionId": 1})
+        elif end == "unlock":
+            await w.central.call("UnlockConnector", {"connectorId": 1})
+        await w.advance(8)
+        await w.unplug()
+        await w.delivered()
+        paused = ["SuspendedEV"] if end == "pause_and_tap" else []
+        assert statuses(w) == ["Available", "Preparing", "SuspendedEV", "Charging", *paused,
+                               "Finishing", "Available"]
+
+
 @pytest.mark.requirement("16.BOOT.11")
 @story
 async def test_heartbeats_come_only_after_silence() -> None:

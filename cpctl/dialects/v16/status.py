@@ -83,7 +83,7 @@ def _evse_status(one: EvsePicture, picture: StationPicture) -> str:
 
 
 def _in_transaction(one: EvsePicture) -> str:
-    if one.car_asks and (one.power in _POWERED or _is_leaving(one)):
+    if one.power in _POWERED and one.car_asks:
         return CHARGING  # 16.STAT.3: state C without current is Charging, too
     if one.ending:
         return FINISHING  # what is left is ours: coil, register
@@ -94,11 +94,6 @@ def _in_transaction(one: EvsePicture) -> str:
     if not one.offering and not one.about_to_offer:
         return SUSPENDED_EVSE  # 16.STAT.2: it wins over the car's
     return SUSPENDED_EVSE if one.car_asks else SUSPENDED_EV
-
-
-def _is_leaving(one: EvsePicture) -> bool:
-    """The gate saw the pilot leave C, or opens for another reason; the news of it come next."""
-    return one.offering and (one.power is PowerState.OPENING or "pilot_not_asking" in one.refused)
 
 
 def _without_transaction(one: EvsePicture) -> str:
