@@ -116,13 +116,8 @@ def _buses(config: Config) -> dict[str, SerialBus]:
     from hal.rtu import LineSettings
     from hal.serialbus import SerialBus
 
-    buses = {}
-    for name, one in config.serial.items():
-        settings: dict[str, Any] = {} if one.gap_s is None else {"gap_s": one.gap_s}
-        buses[name] = SerialBus(name, LineSettings(
-            one.port, baudrate=one.baudrate, parity=one.parity, stopbits=one.stopbits,
-            timeout_s=one.timeout_s, **settings))
-    return buses
+    return {name: SerialBus(name, LineSettings(**one.settings()))
+            for name, one in config.serial.items()}
 
 
 def _fitted(config: Config, parts: Parts) -> Fitted:
