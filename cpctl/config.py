@@ -137,16 +137,16 @@ class Config:
 def _station_layout(station: StationSpec, limits: LimitsSpec, evses: tuple[EvseSpec, ...]
                     ) -> StationLayout:
     return StationLayout(
-        evses=tuple(_layout(one) for one in evses),
+        evses=tuple(_layout(one, limits.phases) for one in evses),
         station_max_current_a=limits.station_max_current_a,
         after_power_loss=AfterPowerLoss(station.after_power_loss),
         meter_silence_s=limits.meter_silence_s,
         nominal_voltage_v=limits.nominal_voltage_v)
 
 
-def _layout(one: EvseSpec) -> EvseLayout:
+def _layout(one: EvseSpec, supply_phases: int) -> EvseLayout:
     return EvseLayout(
-        one.id, max_current_a=one.max_current_a, phases=one.phases,
+        one.id, max_current_a=one.max_current_a, phases=min(one.phases, supply_phases),
         connectors=tuple(ConnectorLayout(each.id, each.type) for each in one.connectors),
         has_lock=one.lock is not None, has_feedback=_has_feedback(one.contactor),
         has_meter=True, ventilated=one.ventilated, inputs=tuple(one.inputs))

@@ -226,3 +226,9 @@ def test_option_that_is_taken_out_falls_back_to_its_default() -> None:
 
 def test_nothing_changes_without_a_change() -> None:
     assert config.difference(config.from_text(BASE), config.from_text(BASE)).nothing
+
+
+def test_an_evse_has_no_more_phases_than_the_supply() -> None:
+    found = config.from_text(BASE + "[[evse]]\nid = 2\nphases = 1\n[limits]\nphases = 2\n")
+
+    assert [one.phases for one in found.layout().evses] == [2, 1]
