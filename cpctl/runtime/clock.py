@@ -86,11 +86,11 @@ def parse_utc(text: str) -> datetime | None:
     cleaned = text.strip().replace("z", "Z")
     try:
         moment = datetime.fromisoformat(cleaned)
-    except ValueError:
+        if moment.tzinfo is None:
+            return moment.replace(tzinfo=timezone.utc)  # noqa: UP017
+        return moment.astimezone(timezone.utc)  # noqa: UP017
+    except (ValueError, OverflowError):  # overflow: an offset leads out of the years 1 to 9999
         return None
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=timezone.utc)  # noqa: UP017
-    return moment.astimezone(timezone.utc)  # noqa: UP017
 
 
 class Clock:

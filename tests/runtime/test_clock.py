@@ -174,7 +174,8 @@ def test_an_untrusted_system_clock_may_be_set_without_moving_ours() -> None:
 @pytest.mark.parametrize(("text", "moment"), [
     ("2026-06-01T12:00:00Z", BOOT), ("2026-06-01T14:00:00+02:00", BOOT),
     ("2026-06-01T12:00:00", BOOT), ("2026-06-01T12:00:00.000000Z", BOOT),
-    (" 2026-06-01t12:00:00z ", BOOT), ("12:00", None)])
+    (" 2026-06-01t12:00:00z ", BOOT), ("12:00", None),
+    ("0001-01-01T00:00:00+14:00", None), ("9999-12-31T23:59:59-01:00", None)])
 def test_the_texts_of_central_systems_are_understood(text: str, moment: datetime | None) -> None:
     assert parse_utc(text) == moment
 
