@@ -97,6 +97,7 @@ def read_call(line: bytes) -> Call:
     if not isinstance(message, dict):
         raise ApiError(INVALID_REQUEST, "a request is a JSON object",
                        "batches are not spoken here: one request per line")
+    _must_be_sayable(message)
     id = message.get("id")
     if isinstance(id, bool) or not isinstance(id, str | int | float | None):
         raise ApiError(INVALID_REQUEST, "the id is neither text nor number")
@@ -108,6 +109,16 @@ def read_call(line: bytes) -> Call:
         raise _Refused(id, INVALID_PARAMS, "params is an object with named members",
                        '"params": {"evse": 1}')
     return Call(method, params, id, wants_answer="id" in message)
+
+
+def _must_be_sayable(message: dict[str, Any]) -> None:
+    """What cannot be written again (1e999, half of a surrogate pair) reaches neither a book nor an
+    answer. Raises ApiError."""
+    try:
+        encode(message)
+    except (ValueError, RecursionError) as problem:
+        raise ApiError(PARSE_ERROR, "this line holds what no JSON text in UTF-8 can say",
+                       "numbers are finite, and \\ud800 to \\udfff stand in pairs") from problem
 
 
 class _Refused(ApiError):

@@ -63,6 +63,10 @@ MALFORMED = {
     b'{"jsonrpc":"2.0","id":1,"method":"echo","params":[1]}': wire.INVALID_PARAMS,
     b'{"jsonrpc":"2.0","id":1,"method":"nope"}': wire.METHOD_NOT_FOUND,
     b'{"jsonrpc":"2.0","id":1,"method":""}': wire.METHOD_NOT_FOUND,
+    b'{"jsonrpc":"2.0","id":1e999,"method":"echo"}': wire.PARSE_ERROR,
+    b'{"jsonrpc":"2.0","id":"\\ud800","method":"echo"}': wire.PARSE_ERROR,
+    b'{"jsonrpc":"2.0","id":1,"method":"\\ud800"}': wire.PARSE_ERROR,
+    b'{"jsonrpc":"2.0","id":1,"method":"echo","params":{"x":"\\udfff"}}': wire.PARSE_ERROR,
 }
 
 
