@@ -71,7 +71,9 @@ class Supervisor:
         if self._group is None:
             coro.close()
             raise RuntimeError(f"{name}: started outside the group of tasks")
-        return self._group.create_task(self._watched(coro, name), name=name)
+        task = self._group.create_task(self._watched(coro, name), name=name)
+        task.add_done_callback(lambda _: coro.close())  # cancelled before its first step
+        return task
 
     async def _watched(self, coro: Coroutine[Any, Any, Any], name: str) -> None:
         try:

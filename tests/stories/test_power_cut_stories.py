@@ -5,14 +5,10 @@ daemon comes up, the car leaves, and the books of central system, journal and me
 session lost, none doubled, no Wh wrong.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
-
 import pytest
 from support import virtual_loop
-from support.world import CARD, OTHER_CARD, World, world
-
-Story = Callable[[World], Awaitable[None]]
+from support.power_cuts import Story, count_frames, with_a_cut
+from support.world import CARD, OTHER_CARD, World
 
 
 async def one_charge(w: World) -> None:
@@ -52,57 +48,6 @@ async def two_cars(w: World) -> None:
 
 STORIES: dict[str, tuple[Story, int]] = {
     "one_charge": (one_charge, 1), "begun_offline": (begun_offline, 1), "two_cars": (two_cars, 2)}
-
-
-async def count_frames(story: Story, evses: int) -> int:
-    async with world(evses=evses) as w:
-        frames = 0
-
-        def count(_sender: str, _text: str) -> None:
-            nonlocal frames
-            frames += 1
-
-        w.network.on_frame = count
-        await story(w)
-        await w.delivered()
-        await w.assert_books_agree()
-        return frames
-
-
-async def with_a_cut(story: Story, evses: int, at: int, *, power: bool, passes: bool) -> None:
-    """Play `story` and take the daemon away at frame `at`, before or after it passed."""
-    async with world(evses=evses) as w:
-        seen = 0
-        fallen = asyncio.Event()
-
-        def fall(_sender: str, _text: str) -> None:
-            nonlocal seen
-            seen += 1
-            if seen == at:
-                w.freeze_disk()
-                fallen.set()
-                w.network.sealed = True
-                if not passes:
-                    w.network.cut()
-
-        w.network.on_frame = fall
-        playing = asyncio.ensure_future(story(w))
-        waiting = asyncio.create_task(fallen.wait())
-        await asyncio.wait({playing, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        playing.cancel()
-        waiting.cancel()
-        await asyncio.gather(playing, waiting, return_exceptions=True)
-        w.network.on_frame = None
-        await w.die(power=power, disk_is_frozen=True)
-        w.network.up, w.network.sealed = True, False
-        await w.start()
-        assert w.coils_at_start == [False] * evses
-        await w.advance(90)
-        for evse in range(1, evses + 1):
-            if w.board.look(evse).plugged:
-                await w.unplug(evse)
-        await w.delivered()
-        await w.assert_books_agree()
 
 
 @pytest.mark.requirement("16.OFF.9", "16.TX.16", "16.TX.10")
