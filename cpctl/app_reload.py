@@ -5,23 +5,33 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from cpctl import config as configuration
 from cpctl.config import Config, ConfigError
 from cpctl.core.settings import TABLE, to_text
-
-if TYPE_CHECKING:
-    from cpctl.app import App
+from cpctl.runtime.loop import Loop
+from cpctl.runtime.supervisor import Notifier
+from cpctl.store.settings_store import StationStore
 
 log = logging.getLogger(__name__)
 
 
-def reload(app: App) -> None:
-    """Apply what changed in the files. A mistake in them changes nothing and is told."""
+class Running(Protocol):
+    """The daemon, as far as a new configuration reaches it."""
+
+    config: Config
+    loop: Loop
+    notifier: Notifier
+    station_store: StationStore
+
+
+def reload(app: Running) -> None:
+    """Apply what changed in the files, those that are new in conf.d and those that are gone
+    included. A mistake in them changes nothing and is told."""
     app.notifier.say("RELOADING=1")
     try:
-        fresh = configuration.load([Path(name) for name in app.config.files])
+        fresh = configuration.load(Path(app.config.files[0]))
     except ConfigError as error:
         log.error("configuration not reloaded: %s", error)
     else:
@@ -29,7 +39,7 @@ def reload(app: App) -> None:
     app.notifier.say("READY=1")
 
 
-def _apply(app: App, fresh: Config) -> None:
+def _apply(app: Running, fresh: Config) -> None:
     change = configuration.difference(app.config, fresh)
     for name, text in change.now.items():
         app.loop.change_setting(name, text)
@@ -41,7 +51,7 @@ def _apply(app: App, fresh: Config) -> None:
     app.config = replace(app.config, initial=fresh.initial)
 
 
-def _apply_initial(app: App, name: str, fresh: Config) -> None:
+def _apply_initial(app: Running, name: str, fresh: Config) -> None:
     if name in app.station_store.settings_texts:
         log.info("configuration: %s is only an initial value; the stored one stays", name)
     elif TABLE[name].restart:
