@@ -27,6 +27,7 @@ from cpctl.app_parts import (
     carry_out,
     dialects_of,
     finding,
+    reset_failed,
     route_of,
 )
 from cpctl.app_reload import reload
@@ -260,6 +261,8 @@ class App:
             latched=self.journal.latched(), kept=kept,
             journal_good=not self.journal.report.damaged,
             journal_detail=finding(self.journal.report)))
+        if reset_failed(kept, now.boot, self.config.station.on_reset):
+            self.loop.post(FaultReported(None, FaultCode.RESET_FAILED, present=True))
         for event in early:
             self.loop.post(event)
         if kept.get(KEPT_BOOT) != now.boot:
@@ -493,6 +496,11 @@ class App:
     @property
     def version(self) -> str:
         return VERSION
+
+    @property
+    def reset_retries(self) -> int:
+        """How often a reset that failed is tried again (ResetRetries)."""
+        return self.loop.settings.integer("station.reset_retries") if hasattr(self, "loop") else 0
 
     @property
     def device_errors(self) -> tuple[type[Exception], ...]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cpctl.config import Config, DeviceSpec
-from cpctl.core.values import BootCause
+from cpctl.core.values import BootCause, StopReason
 from cpctl.dialects.base import Dialect
 from cpctl.runtime.clock import TimeSource
 from cpctl.runtime.devices import Fitted, FittedReader
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 # Keys of what is kept beside the settings; those of the core are its own.
 KEPT_BOOT = "runtime.boot_id"
 KEPT_PLANNED = "planned"  # the core's: what a previous life was about to do
+RESET_AGAIN_S = 5.0  # between two tries of a reset that failed
 
 
 class Ending(Enum):
@@ -179,18 +180,47 @@ def boot_cause(kept: dict[str, str], boot: str) -> BootCause:
     return BootCause.CRASH if kept[KEPT_BOOT] == boot else BootCause.POWER_LOSS
 
 
-def carry_out(ending: Ending, argv: list[str]) -> int:
+def reset_failed(kept: Mapping[str, str], boot: str, on_reset: str) -> bool:
+    """A reset that was to restart the machine, and the machine was not restarted (16.RESET.4)."""
+    planned = kept.get(KEPT_PLANNED) in (StopReason.SOFT_RESET.value, StopReason.HARD_RESET.value)
+    return on_reset == Ending.REBOOT.value and planned and kept.get(KEPT_BOOT) == boot
+
+
+def carry_out(ending: Ending, argv: list[str], *, retries: int = 0,
+              pause: Callable[[float], None] = time.sleep) -> int:
     """What follows the end: the exit code, or a new start that does not return.
 
-    `argv` is the command that started us, for Ending.EXEC.
+    `argv` is the command that started us, for Ending.EXEC. A reset that fails is tried `retries`
+    times more (ResetRetries, 16.RESET.4); then we end with 1 and whoever supervises us starts us.
     """
-    if ending is Ending.EXEC:
-        log.info("starting over in place")
-        logging.shutdown()
+    acts = {Ending.EXEC: lambda: _start_over(argv), Ending.REBOOT: _restart_machine}
+    act = acts.get(ending)
+    if act is None:
+        return 1 if ending is Ending.DIED else 0
+    for left in range(retries, -1, -1):
+        problem = act()
+        if not problem:
+            return 0
+        log.error("reset: %s; tries left: %d", problem, left)
+        if left:
+            pause(RESET_AGAIN_S)
+    return 1
+
+
+def _start_over(argv: list[str]) -> str:
+    log.info("starting over in place")
+    try:
         os.execv(argv[0], argv)
-    if ending is Ending.REBOOT:
-        import subprocess
+    except OSError as error:
+        return f"{argv[0]} cannot be started: {error}"
 
-        return subprocess.call(["systemctl", "reboot"])
-    return 1 if ending is Ending.DIED else 0
 
+def _restart_machine() -> str:
+    """Ask systemd for it; what went wrong, or ""."""
+    import subprocess
+
+    try:
+        code = subprocess.call(["systemctl", "reboot"])
+    except OSError as error:
+        return f"systemctl cannot be started: {error}"
+    return f"systemctl reboot ended with {code}; may this user restart it?" if code else ""

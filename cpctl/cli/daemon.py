@@ -94,7 +94,8 @@ def _live(found: Config, log_level: str, command: list[str], screen: Screen) -> 
     for note in found.notes:
         logging.getLogger("cpctl.config").warning("%s", note)
     try:
-        return carry_out(asyncio.run(App.build(found).run()), command)
+        app = App.build(found)
+        return carry_out(asyncio.run(app.run()), command, retries=app.reset_retries)
     except BadConfig as error:
         return _ended(screen, error, f"see {found.files[0]} and cpctl.toml(5)", EXIT_CONFIG)
     except HalError as error:

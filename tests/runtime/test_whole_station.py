@@ -453,6 +453,42 @@ def test_a_reset_ends_the_charge_and_then_the_daemon(tmp_path, kind, reason) -> 
     assert not seen[0].coil()
 
 
+@pytest.mark.requirement("16.RESET.4")
+def test_a_machine_that_was_not_restarted_is_a_reset_that_failed(tmp_path) -> None:
+    reboots = 'on_reset = "reboot"'
+    faults: list[list[str]] = []
+
+    async def reset(bench: StationBench) -> None:
+        await bench.app.requests.ask(lambda request: ResetRequested(request, ResetKind.HARD))
+        await bench.app._stop_wanted.wait()
+
+    async def look(bench: StationBench) -> None:
+        await bench.pass_s(1)
+        faults.append([one.code.value for one in bench.app.loop.picture.faults])
+
+    assert with_app(reset, tmp_path, station=reboots) is Ending.REBOOT
+    with_app(look, tmp_path, station=reboots)
+    with_app(look, tmp_path, station=reboots)
+    assert faults == [["RESET_FAILED"], []]
+
+
+def test_a_reload_finds_files_that_are_new_beside_the_first(tmp_path) -> None:
+    async def story(bench: StationBench) -> None:
+        (tmp_path / "cpctl.toml").write_text(CONFIG.format(path=tmp_path, more=""))
+        (tmp_path / "conf.d").mkdir()
+        added = tmp_path / "conf.d" / "10-samples.toml"
+        added.write_text("[ocpp16]\nMeterValueSampleInterval = 23\n")
+
+        app_reload.reload(bench.app)
+        assert bench.app.loop.settings.integer("sampling.interval_s") == 23
+
+        added.unlink()
+        app_reload.reload(bench.app)
+        assert bench.app.loop.settings.integer("sampling.interval_s") == 60
+
+    with_app(story, tmp_path)
+
+
 def test_a_reload_applies_what_is_safe_and_names_what_waits(tmp_path, caplog) -> None:
     async def story(bench: StationBench) -> None:
         file = tmp_path / "cpctl.toml"
