@@ -444,7 +444,7 @@ def difference(old: Config, new: Config) -> Difference:
         if text == old.initial.get(name, to_text(TABLE[name].default)):
             continue
         if TABLE[name].restart or not name.startswith(("policy.", "time.", "compat.", "queue.",
-                                                       "security.", "store.")):
+                                                       "store.")):
             initial.append(name)
         else:
             now[name] = text

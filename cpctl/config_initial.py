@@ -59,7 +59,7 @@ class Initial:
             if key is None:
                 self._problems.add(node.where, f"ocpp16.{name}: unknown key",
                                    suggestion(name, [each.name for each in keys.KEYS.values()]))
-            elif not key.fitted(layout) or key.setting is None or keys.is_read_only(key, layout):
+            elif key.setting is None or keys.is_read_only(key, layout):
                 self._problems.notes.append(
                     f"{node.where}: {key.name} is decided by the installation; passed over")
             else:

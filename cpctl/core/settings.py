@@ -19,7 +19,6 @@ Value = bool | int | str | tuple[str, ...]
 class Kind(Enum):
     FLAG = "flag"
     INTEGER = "integer"
-    TEXT = "text"
     CHOICE = "choice"
     NAMES = "names"  # comma-separated list
     MEASURANDS = "measurands"  # NAMES of Quantity values, each with an optional "@L1"
@@ -33,7 +32,7 @@ class Access(Enum):
 
 @dataclass(frozen=True)
 class Setting:
-    """One row. `limit`: the maximum of an INTEGER, the most entries of a list, a TEXT's length."""
+    """One row. `limit`: the maximum of an INTEGER, the most entries of a list."""
 
     id: str
     kind: Kind
@@ -56,7 +55,7 @@ _MEASURANDS_LIMIT = 3 * len(Quantity)
 
 
 def _rows() -> tuple[Setting, ...]:
-    flag, integer, text = Kind.FLAG, Kind.INTEGER, Kind.TEXT
+    flag, integer = Kind.FLAG, Kind.INTEGER
     choice, names, measurands = Kind.CHOICE, Kind.NAMES, Kind.MEASURANDS
     day_s = 86_400
     return (
@@ -103,8 +102,6 @@ def _rows() -> tuple[Setting, ...]:
         Setting("status.minimum_s", integer, 0, "s", limit=3600,
                 help="a status is told once it has lasted so long"),
         Setting("station.reset_retries", integer, 1, "times", limit=10),
-        Setting("lights.blink_repeat", integer, 3, "times", limit=100),
-        Setting("lights.intensity", integer, 100, "%", limit=100),
         Setting("policy.tx_before_accepted", choice, "after_first_accept",
                 choices=("never", "after_first_accept", "always"), access=Access.READ_ONLY,
                 help="sessions while the central system has not accepted us"),
@@ -149,11 +146,6 @@ def _rows() -> tuple[Setting, ...]:
                 choices=("ev_connected", "authorized", "power_path_closed", "energy_transfer"),
                 access=Access.READ_ONLY,
                 help="what must hold for a transaction to start (all of them)"),
-        Setting("security.notify", choice, "tested", choices=("critical", "tested", "all"),
-                access=Access.READ_ONLY,
-                help="which security events are told"),
-        Setting("station.operator", text, "", limit=50, access=Access.READ_ONLY,
-                help="name of the operator"),
     )
 
 
@@ -175,10 +167,6 @@ def parse(setting: Setting, text: str) -> Value:
             if stripped not in setting.choices:
                 raise SettingError(f"{setting.id}: expected one of {', '.join(setting.choices)}")
             return stripped
-        case Kind.TEXT:
-            if setting.limit is not None and len(text) > setting.limit:
-                raise SettingError(f"{setting.id}: at most {setting.limit} characters")
-            return text
         case Kind.NAMES | Kind.MEASURANDS:
             return _names(setting, stripped)
 

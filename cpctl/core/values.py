@@ -208,7 +208,6 @@ class StationLayout:
     after_power_loss: AfterPowerLoss = AfterPowerLoss.END
     meter_silence_s: float = 30.0
     nominal_voltage_v: float = 230.0
-    lights: bool = False  # an indicator whose blinking and brightness can be set
 
 
 class Registration(Enum):

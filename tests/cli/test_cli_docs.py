@@ -86,7 +86,7 @@ def test_reference_names_every_driver_and_its_options(path: Path) -> None:
 @pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.name)
 def test_reference_names_every_option_and_configuration_key(path: Path) -> None:
     text = text_of(path)
-    groups = ("policy.", "time.", "compat.", "queue.", "security.")
+    groups = ("policy.", "time.", "compat.", "queue.")
     options = [name for name in TABLE if name.startswith(groups)]
     keys = [key.name for key in KEYS.values() if key.setting is not None]
 

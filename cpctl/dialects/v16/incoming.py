@@ -47,7 +47,7 @@ def _change_availability(wire: Wire, ctx: RenderContext) -> Request | Answer:
 
 
 def _change_configuration(wire: Wire, ctx: RenderContext) -> Request | Answer:
-    key = keys.find(wire["key"], ctx.layout)
+    key = keys.find(wire["key"])
     if key is None:
         return status("NotSupported")
     try:
@@ -76,11 +76,11 @@ def _get_configuration(wire: Wire, ctx: RenderContext) -> Request | Answer:
         return CallError("OccurenceConstraintViolation",
                          f"at most {keys.GET_CONFIGURATION_MAX_KEYS} keys")
     if not asked:
-        return Result({"configurationKey": [_told(key, ctx) for key in keys.present(ctx.layout)]})
+        return Result({"configurationKey": [_told(key, ctx) for key in keys.KEYS.values()]})
     known: dict[str, keys.Key] = {}
     unknown: dict[str, None] = {}
     for name in asked:
-        key = keys.find(name, ctx.layout)
+        key = keys.find(name)
         if key is None:
             unknown[name] = None
         else:

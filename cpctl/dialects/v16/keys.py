@@ -4,7 +4,7 @@ Core profile only. Source: OCPP 1.6 §9.1; errata 3.81 (SupportedFeatureProfiles
 exist), §9.1 of the errata (StopTransactionMaxMeterValues), MessageTimeout of OCPP-J.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -25,10 +25,6 @@ def _same(text: str) -> str:
     return text
 
 
-def _always(_: StationLayout) -> bool:
-    return True
-
-
 def _never(_: StationLayout) -> bool:
     return False
 
@@ -39,8 +35,7 @@ class Key:
 
     `to_wire` and `from_wire` (SettingError) change between the canonical text of `setting` and the
     key's value. `setting` None: the value is derived from the installation by `view`, read-only.
-    `fitted` tells whether the installation has what the key is about, `fixed` whether it decides
-    the value although the setting could be changed.
+    `fixed` tells whether the installation decides the value although the setting could be changed.
     """
 
     name: str
@@ -49,7 +44,6 @@ class Key:
     to_wire: Callable[[str], str] = _same
     from_wire: Callable[[str], str] = _same
     view: View | None = None
-    fitted: Question = _always
     fixed: Question = _never
 
 
@@ -65,15 +59,12 @@ def is_read_only(key: Key, layout: StationLayout) -> bool:
     return key.access is Access.READ_ONLY or key.fixed(layout)
 
 
-def find(name: str, layout: StationLayout) -> Key | None:
-    """The key of that name, in any case, if this installation has it (16.CONF.1, 16.CONF.4)."""
-    key = KEYS.get(name.lower())
-    return key if key is not None and key.fitted(layout) else None
+def find(name: str) -> Key | None:
+    """The key of that name, in any case (16.CONF.1).
 
-
-def present(layout: StationLayout) -> Iterator[Key]:
-    """All keys of this installation, by name."""
-    return (key for key in KEYS.values() if key.fitted(layout))
+    No driver blinks or dims: BlinkRepeat and LightIntensity, both optional, do not exist.
+    """
+    return KEYS.get(name.lower())
 
 
 def new_value(key: Key, text: str, layout: StationLayout) -> str:
@@ -129,8 +120,8 @@ def _most_entries(setting: str) -> View:
     return lambda settings, layout: str(TABLE[setting].limit)
 
 
-def _setting(name: str, setting: str, fitted: Question = _always) -> Key:
-    return Key(name, setting, TABLE[setting].access, fitted=fitted)
+def _setting(name: str, setting: str) -> Key:
+    return Key(name, setting, TABLE[setting].access)
 
 
 def _measurands(name: str, setting: str) -> tuple[Key, Key]:
@@ -142,16 +133,11 @@ def _derived(name: str, view: View) -> Key:
     return Key(name, None, Access.READ_ONLY, view=view)
 
 
-def _lights(layout: StationLayout) -> bool:
-    return layout.lights
-
-
 def _rows() -> tuple[Key, ...]:
     return (
         _setting("AllowOfflineTxForUnknownId", "auth.offline_unknown"),
         _setting("AuthorizationCacheEnabled", "auth.cache_enabled"),
         _setting("AuthorizeRemoteTxRequests", "auth.remote_needs_authorization"),
-        _setting("BlinkRepeat", "lights.blink_repeat", _lights),
         _setting("ClockAlignedDataInterval", "sampling.clock_interval_s"),
         _setting("ConnectionTimeOut", "session.plug_timeout_s"),
         Key("ConnectorPhaseRotation", "meter.phase_rotation", Access.READ_WRITE,
@@ -161,7 +147,6 @@ def _rows() -> tuple[Key, ...]:
         _derived("GetConfigurationMaxKeys",
                  lambda settings, layout: str(GET_CONFIGURATION_MAX_KEYS)),
         _setting("HeartbeatInterval", "link.heartbeat_s"),
-        _setting("LightIntensity", "lights.intensity", _lights),
         _setting("LocalAuthorizeOffline", "auth.local_offline"),
         _setting("LocalPreAuthorize", "auth.local_pre"),
         _setting("MaxEnergyOnInvalidId", "auth.max_energy_on_invalid_wh"),
