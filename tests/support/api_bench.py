@@ -88,7 +88,7 @@ class ApiBench:
     async def until(self, holds: Callable[[], bool]) -> None:
         """Give the server its turns until `holds`."""
         async with asyncio.timeout(20):
-            while not holds():  # noqa: ASYNC110 - the server tells nobody
+            while not holds():
                 await asyncio.sleep(0.001)
 
     async def hang_up(self) -> None:
