@@ -7,6 +7,8 @@ import math
 from cpctl.api import wire
 from cpctl.api.wire import ApiError
 
+LARGEST = 10**18 - 1  # what every book can hold
+
 
 class Args:
     """The parameters of one call. `done` refuses what was not asked for."""
@@ -50,6 +52,8 @@ class Args:
     def _whole(self, name: str, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise self._wrong(f"{name} is a whole number")
+        if abs(value) > LARGEST:
+            raise self._wrong(f"{name} is a whole number of at most 18 digits")
         return value
 
     def number_or_none(self, name: str) -> float | None:

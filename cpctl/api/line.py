@@ -36,7 +36,7 @@ class Line:
         last = args.whole_or_none("last")
         args.done()
         frames = self._app.tap.recent()
-        caller.at_end.append(self._app.tap.listen(
+        caller.goes_on("ocpp.tail", lambda: self._app.tap.listen(
             lambda frame: caller.tell("ocpp.tail", plain(frame))))
         count = 20 if last is None else max(0, last)
         return {"frames": [plain(frame) for frame in frames[-count:]] if count else []}

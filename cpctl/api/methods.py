@@ -122,7 +122,7 @@ class StationMethods:
     async def watch(self, args: Args, caller: Caller) -> Any:
         """The picture now, and a notification `watch` with each one that differs."""
         args.done()
-        caller.at_end.append(self._app.loop.listen(
+        caller.goes_on("watch", lambda: self._app.loop.listen(
             lambda picture: caller.tell("watch", self._status(picture))))
         return self._status(self._app.loop.picture)
 

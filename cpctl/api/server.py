@@ -67,6 +67,14 @@ class Caller:
     peer: Peer
     writer: asyncio.StreamWriter
     at_end: list[Callable[[], None]] = field(default_factory=list)
+    _told: set[str] = field(default_factory=set)
+
+    def goes_on(self, method: str, listen: Callable[[], Callable[[], None]]) -> None:
+        """Notifications `method` until the connection ends: `listen` begins them and returns what
+        ends them. Asked for again, they are not told twice."""
+        if method not in self._told:
+            self._told.add(method)
+            self.at_end.append(listen())
 
     def tell(self, method: str, params: wire.Params) -> None:
         """Send a notification; a client that does not read is dropped instead of waited for."""
@@ -179,6 +187,8 @@ class Server:
         except (ConnectionError, TimeoutError):
             log.info("api: pid=%d hung up or stopped reading", caller.peer.pid)
             writer.transport.abort()
+        except asyncio.CancelledError:  # close(); Python 3.11 logs a cancelled handler as an error
+            log.debug("api: pid=%d is let go", caller.peer.pid)
         finally:
             self._clients.discard(task)
             for end in caller.at_end:

@@ -171,7 +171,7 @@ class Tools:
     async def reader(self, args: Args, caller: Caller) -> Any:
         """The readers and their health, and each card as a notification `hw.reader`."""
         args.done()
-        caller.at_end.append(self._app.devices.listen_cards(
+        caller.goes_on("hw.reader", lambda: self._app.devices.listen_cards(
             lambda reader, card: caller.tell("hw.reader", {
                 "reader": reader, "token": card.text, "random": card.random})))
         return {"devices": [one for one in self._devices() if one["kind"] == "reader"]}

@@ -10,7 +10,7 @@ from support.station_bench import StationBench, with_app
 
 from cpctl.api import wire
 from cpctl.api.methods import Methods
-from cpctl.api.server import Peer, Right
+from cpctl.api.server import Caller, Peer, Right
 
 Story = Callable[["Api"], Awaitable[None]]
 
@@ -38,12 +38,11 @@ def methods_in(table: dict[str, list[str]]) -> list[str]:
     return [f"{group}.{name}".lstrip(".") for group, names in table.items() for name in names]
 
 
-class Listener:
+class Listener(Caller):
     """A caller that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.peer = Peer(1, 0, 0)
-        self.at_end: list[Callable[[], None]] = []
+        super().__init__(Peer(1, 0, 0), None)  # type: ignore[arg-type]
         self.told: list[dict[str, Any]] = []
 
     def tell(self, method: str, params: dict[str, Any]) -> None:
@@ -205,6 +204,8 @@ def test_evse_that_is_not_there_is_told(method: str, tmp_path: Path) -> None:
     ("evse.show", {"evse": "1"}, "whole number"),
     ("evse.show", {"evse": True}, "whole number"),
     ("evse.show", {"evse": 1.0}, "whole number"),
+    ("sessions.show", {"no": 2**63}, "18 digits"),
+    ("journal.retry", {"no": -2**70}, "18 digits"),
     ("evse.start", {"evse": 1}, "token is missing"),
     ("evse.start", {"evse": 1, "token": 5}, "text"),
     ("evse.start", {"evse": 1, "token": ""}, "not empty"),
@@ -346,6 +347,16 @@ def test_devices_are_listed_and_read(tmp_path: Path) -> None:
         await api("sim.fault", kind="meter_lost", evse=1)
         problem = await api.fails("hw.meter", evse=1)
         assert problem.code == wire.FAILED and "meter 1" in problem.message and problem.hint
+
+    with_api(story, tmp_path)
+
+
+@pytest.mark.parametrize("method", ["watch", "hw.reader", "ocpp.tail"])
+def test_who_asks_twice_to_be_told_is_told_once(method: str, tmp_path: Path) -> None:
+    async def story(api: Api) -> None:
+        for _ in range(3):
+            await api(method)
+        assert len(api.listener.at_end) == 1
 
     with_api(story, tmp_path)
 

@@ -218,6 +218,18 @@ def test_watcher_that_hangs_up_is_forgotten(path: Path) -> None:
     with_server(story, path)
 
 
+def test_the_end_of_the_server_is_no_error_while_clients_are_connected(
+        path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def story(bench: ApiBench) -> None:
+        line = await bench.connect()
+        assert await line.is_alive()
+        await bench.server.close()
+        assert await line.answer() == {}
+
+    with_server(story, path)
+    assert [one for one in caplog.records if one.levelno >= logging.ERROR] == []
+
+
 def test_one_client_too_many_is_told_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "MAX_CLIENTS", 2)
 
