@@ -324,4 +324,4 @@ class Show(Effect):
 
 def utc_text(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds and Z, as all our reports have it."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.isoformat(timespec="milliseconds")[:23] + "Z"

@@ -11,7 +11,10 @@ Source: OCPP-J 1.6 section 4, errata sheet 3.1; OCPP 2.0.1 part 4 section 4.
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from json.encoder import c_make_encoder  # type: ignore[attr-defined]
+from json.encoder import encode_basestring_ascii as json_string
 from typing import Any
 
 MAX_CHARACTERS = 262_144  # 256 KiB; the largest real message, a full local list, is below it
@@ -102,7 +105,20 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_float=_float, parse_int=_integer, parse_constant=_constant)
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
+
+
+def _encoder() -> Callable[[Any], str]:
+    """JSONEncoder.encode, but for the encoder in C that it makes anew for each text."""
+    plain = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
+    if c_make_encoder is None:
+        return plain.encode
+    in_c = c_make_encoder(None, plain.default, json_string, None, ":", ",", False, False,
+                          False)
+    join = "".join
+    return lambda parts: join(in_c(parts, 0))
+
+
+_ENCODE = _encoder()
 _CALL_HEAD = re.compile(r'\s*\[\s*2\s*,\s*"([^"\\\x00-\x1f]{1,255})"\s*,')
 # a string that never ends runs to the end of the text, so that the search stays linear
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
@@ -233,6 +249,6 @@ def error_text(
 
 def _encoded(parts: list[Any]) -> str:
     try:
-        return _ENCODER.encode(parts)
+        return _ENCODE(parts)
     except (ValueError, TypeError, RecursionError) as error:
         raise FrameError(f"cannot be said in JSON: {str(error)[:120]}", kind="internal") from error

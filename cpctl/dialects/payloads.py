@@ -157,12 +157,19 @@ class _Compiler:
         return self._referred[reference]
 
     def _object(self, schema: Schema) -> Check:
-        inner = {name: self.compile(one) for name, one in schema.get("properties", {}).items()}
+        properties = schema.get("properties", {})
+        inner = {name: self.compile(one) for name, one in properties.items()}
         required = tuple(schema.get("required", ()))
         is_open = schema.get("additionalProperties", True)
         if self._tolerant:
             return _tolerant_object(inner, required, is_open=is_open)
-        return _object(inner, required, is_open=is_open)
+        words = {name: found for name, one in properties.items() if (found := self._words(one))}
+        return _object(inner, words, required, is_open=is_open)
+
+    def _words(self, schema: Schema) -> frozenset[str]:
+        """The words allowed, where only some are."""
+        name = schema.get("$ref", "").rpartition("/")[2]
+        return frozenset((self._root["definitions"][name] if name else schema).get("enum", ()))
 
     def _array(self, schema: Schema) -> Check:
         return _array(self.compile(schema.get("items", {})), schema.get("minItems", 0),
@@ -192,13 +199,17 @@ def _missing(required: tuple[str, ...], value: Mapping[str, Any]) -> Flaw | None
     return None
 
 
-def _object(inner: Mapping[str, Check], required: tuple[str, ...], *, is_open: bool) -> Check:
-    find = inner.get
+def _object(inner: Mapping[str, Check], words: Mapping[str, frozenset[str]],
+            required: tuple[str, ...], *, is_open: bool) -> Check:
+    """`words`: the properties that are one of some words, which is seen without a call."""
+    find, allowed = inner.get, words.get
 
     def check(value: Any) -> Flaw | None:
         if type(value) is not dict:
             return _wrong_type("an object", value)
         for name, one in value.items():
+            if type(one) is str and one in allowed(name, ()):
+                continue
             known = find(name)
             if known is None:
                 if is_open:
@@ -246,10 +257,9 @@ def _array(item: Check, least: int, most: int | None) -> Check:
         if len(value) < least or (most is not None and len(value) > most):
             return Flaw("occurrence", f"has {len(value)} entries, allowed are {least} to "
                                       f"{'any number' if most is None else most}")
-        for one in value:
+        for position, one in enumerate(value):
             flaw = item(one)
             if flaw is not None:
-                position = next(n for n, other in enumerate(value) if other is one)
                 return flaw.within(f"[{position}]")
         return None
 

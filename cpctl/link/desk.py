@@ -213,11 +213,12 @@ class Desk:
 
 def message_id(book: bytes, name: str) -> str:
     """uuid5 of `name` in the name space `book` (RFC 4122), without making a UUID of it."""
-    digest = bytearray(sha1(book + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = sha1(book + name.encode(), usedforsecurity=False).hexdigest()
+    return (f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}"
+            f"-{text[20:32]}")
+
+
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def name_space(book: str) -> bytes:

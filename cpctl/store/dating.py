@@ -128,6 +128,10 @@ class Dating:
                 next_start = offset
             self._laid[line.boot] = offset
 
+    def holds(self, at: Now) -> bool:
+        """Whether a moment is told as it was noted."""
+        return at.quality.trusted and (at.boot, at.mono_ns) not in self._clamped
+
     def told_us(self, at: Now) -> int:
         """The moment as it is told: as `raw_us`, but never backwards within its session."""
         clamped = self._clamped.get((at.boot, at.mono_ns))

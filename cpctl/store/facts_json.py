@@ -11,6 +11,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cache
+from operator import call
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -70,31 +71,47 @@ def encode(fact: Fact) -> str:
 
 def decode(kind: str, body: str, at: Now, session: int | None) -> Fact:
     """The fact of a row. Raises FactUnreadable naming what this release does not know."""
-    known = KINDS.get(kind)
-    if known is None:
-        raise FactUnreadable(f"kind {kind} is not known to this release")
+    reader = _readers.get(kind) or _reader(kind)
     try:
-        raw = json.loads(body)
+        raw = _READ(body)
     except ValueError as error:
         raise FactUnreadable(f"{kind}: the body is no JSON: {error}") from error
     if not isinstance(raw, dict) or raw.pop("v", None) != VERSION:
         raise FactUnreadable(f"{kind}: written in a version this release does not know")
-    values: dict[str, Any] = {}
-    for name, (_, out), default in _plan(known):
-        if name in raw:
-            values[name] = _read(kind, name, out, raw.pop(name))
-        elif default is MISSING:
-            raise FactUnreadable(f"{kind}: field {name} is missing")
-    if raw:
-        raise FactUnreadable(f"{kind}: field {sorted(raw)[0]} is not known to this release")
-    return known(at, session, **values)
-
-
-def _read(kind: str, name: str, out: Decode, raw: Any) -> Any:
+    known, outs, defaults, needed = reader
+    values = defaults | {"at": at, "session": session}
+    name = value = None
     try:
-        return out(raw)
+        for name, value in raw.items():
+            values[name] = outs[name](value)
     except (TypeError, ValueError, KeyError) as error:
-        raise FactUnreadable(f"{kind}: field {name} holds {raw!r}: {error}") from error
+        if name not in outs:
+            raise FactUnreadable(f"{kind}: field {name} is not known to this release") from None
+        raise FactUnreadable(f"{kind}: field {name} holds {value!r}: {error}") from error
+    if len(values) != needed:
+        missing = next(name for name in outs if name not in values)
+        raise FactUnreadable(f"{kind}: field {missing} is missing")
+    fact: Fact = _bare(known)
+    fact.__dict__.update(values)  # as its __init__ would, in a third of the time
+    return fact
+
+
+_Reader = tuple[type[Fact], dict[str, Decode], dict[str, Any], int]
+_readers: dict[str, _Reader] = {}
+_bare: Callable[[type[Fact]], Fact] = object.__new__
+_READ = json.JSONDecoder().decode
+
+
+def _reader(kind: str) -> _Reader:
+    """How facts of a kind are read: class, decoders by field, defaults, the number of fields."""
+    known = KINDS.get(kind)
+    if known is None:
+        raise FactUnreadable(f"kind {kind} is not known to this release")
+    plan = _plan(known)
+    outs = {name: out for name, (_, out), _ in plan}
+    defaults = {name: default for name, _, default in plan if default is not MISSING}
+    _readers[kind] = (known, outs, defaults, len(plan) + 2)
+    return _readers[kind]
 
 
 _plans: dict[type[Fact], tuple[tuple[str, Codec, Any], ...]] = {}
@@ -159,7 +176,7 @@ def _sequence(hint: Any) -> Codec:
     def read(raw: Any) -> tuple[Any, ...]:
         if not isinstance(raw, list):
             raise TypeError("expected a list")
-        return tuple([out(each) for each in raw])
+        return tuple(map(out, raw))
 
     return (lambda value: [into(each) for each in value]), read
 
@@ -168,9 +185,10 @@ def _word(kind: type[Enum]) -> Codec:
     words = {member.value: member for member in kind}
 
     def read(raw: Any) -> Enum:
-        if raw not in words:
+        word = words.get(raw)
+        if word is None:
             raise ValueError(f"{raw!r} is no {kind.__name__} of this release")
-        return words[raw]
+        return word
 
     return (lambda member: kind(member).value), read
 
@@ -191,8 +209,8 @@ def _nested(kind: type) -> Codec:
         return [into(getattr(value, name)) for name, into, _, _ in plan[:last]]
 
     def read(raw: Any) -> Any:
-        if not isinstance(raw, list) or not needed <= len(raw) <= len(outs):
+        if type(raw) is not list or not needed <= len(raw) <= len(outs):
             raise TypeError(f"no {kind.__name__} of this release")
-        return kind(*[out(each) for out, each in zip(outs, raw, strict=False)])
+        return kind(*map(call, outs, raw))
 
     return write, read

@@ -4,6 +4,8 @@ import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from cpctl.core.effects import Fact, FaultLatched, FaultUnlatched
@@ -201,12 +203,14 @@ def _note_fault(latched: dict[Latch, None], fact: Fact | None) -> None:
 
 # --- jobs ------------------------------------------------------------------------------------
 
+_TABLE = itemgetter(0)
+
 
 def write(db: Database, rows: Iterable[RowOf], *, full: bool) -> None:
     """All rows in one commit. Raises JournalError when none was written."""
     with db.commit(full=full) as con:
-        for table, row in rows:
-            con.execute(table.insert, table.sealed(row))
+        for table, group in groupby(rows, _TABLE):
+            con.executemany(table.insert, [table.sealed(row) for _, row in group])
 
 
 @dataclass
@@ -249,18 +253,16 @@ def _take_asked(loaded: Loaded, row: Sequence[object]) -> None:
 
 
 def _take_session(db: Database, loaded: Loaded, session: int) -> None:
-    facts: dict[int, Fact] = {}
-    for row in db.con.execute("SELECT * FROM facts WHERE session = ? ORDER BY no", (session,)):
-        no = int(str(row[0]))
-        if no in loaded.asked:
-            fact = loaded.asked[no].fact
-        elif FACTS.is_sound(row):
-            fact = stored_of(row).fact
+    facts: dict[int, Fact | None] = {}
+    con = db.con
+    for (no,) in con.execute("SELECT no FROM facts WHERE session = ? ORDER BY no", (session,)):
+        stored = loaded.asked.get(no)  # those have been read already
+        if stored is None:
+            row = con.execute("SELECT * FROM facts WHERE no = ?", (no,)).fetchone()
+            facts[no] = stored_of(row).fact if FACTS.is_sound(row) else None
         else:
-            fact = None
-        if fact is not None:
-            facts[no] = fact
-    loaded.sessions[session] = facts
+            facts[no] = stored.fact
+    loaded.sessions[session] = {no: fact for no, fact in facts.items() if fact is not None}
     rows = db.con.execute(f"SELECT {ALIAS.select} FROM alias WHERE session = ?", (session,))
     for _, dialect, csms_id in map(ALIAS.opened, rows):
         loaded.aliases[session, str(dialect)] = str(csms_id)

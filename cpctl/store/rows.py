@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from cpctl.store.errors import BooksDamaged
 
@@ -18,12 +19,12 @@ class Table:
     columns: tuple[str, ...]
     rowid: bool = False
 
-    @property
+    @cached_property
     def insert(self) -> str:
         marks = ",".join("?" * (len(self.columns) + 1))
         return f"INSERT OR REPLACE INTO {self.name} VALUES({marks})"
 
-    @property
+    @cached_property
     def select(self) -> str:
         return ", ".join((*self.columns, "crc"))
 
@@ -39,9 +40,10 @@ class Table:
 
     def opened(self, row: Sequence[object]) -> Row:
         """The values of a stored row. Raises BooksDamaged when the CRC says otherwise."""
-        if not self.is_sound(row):
+        values: Row = tuple(row[:-1])  # type: ignore[arg-type]
+        if row[-1] != self.crc(values):
             raise BooksDamaged(f"{self.name}: row {row[0]!r} is not what was written (CRC)")
-        return tuple(row[:-1])  # type: ignore[arg-type]
+        return values
 
 
 META = Table("meta", ("key", "value"))

@@ -5,6 +5,7 @@ Source: OCPP 1.6 §7.31 (Measurand), §7.33 (Phase), §7.45 (UnitOfMeasure), §3
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from math import isfinite
 
 from cpctl.core.metering import SUPPORTED
@@ -54,19 +55,23 @@ def sampled_values(values: Iterable[Measured], context: ReadingContext, *,
 
 
 def _sampled_value(one: Measured, context: str, *, old_celsius: bool) -> Wire:
-    measurand = OF[one.quantity]
-    wire: Wire = {
-        "value": f"{round(one.value, measurand.decimals) + 0.0:.{measurand.decimals}f}",
-        "context": context,
-        "measurand": measurand.name,
-        "location": measurand.location,
-    }
+    decimals, around = _around(one.quantity, one.phase, context, old_celsius)
+    value = round(one.value, decimals) + 0.0  # no minus zero
+    return {"value": f"{value:.{decimals}f}", **around}
+
+
+@cache
+def _around(quantity: Quantity, phase: str | None, context: str, old_celsius: bool
+            ) -> tuple[int, Wire]:
+    """The decimals of a value and all that stands beside it."""
+    measurand = OF[quantity]
+    wire: Wire = {"context": context, "measurand": measurand.name, "location": measurand.location}
     if measurand.unit:
         wire["unit"] = ("Celcius" if old_celsius and measurand.unit == "Celsius"
                         else measurand.unit)
-    if one.phase is not None:
-        wire["phase"] = f"{one.phase}-N" if measurand.neutral else one.phase
-    return wire
+    if phase is not None:
+        wire["phase"] = f"{phase}-N" if measurand.neutral else phase
+    return measurand.decimals, wire
 
 
 def list_to_wire(text: str) -> str:
