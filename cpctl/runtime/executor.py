@@ -4,7 +4,8 @@ What makes the station safer (power off, an offer withdrawn, a bar) is done at o
 slow disk is awaited, and takes out of the queue what it overtakes; a token is asked about at once,
 too, since nothing durable hangs on a question. Everything else waits its turn, batch by batch:
 nothing is promised or energised before the record it hangs on is durable. While the books cannot be
-written facts are held in memory, and written first as soon as writing works.
+written facts are held in memory, told from there as far as the journal takes them, and written
+first as soon as writing works.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ class Books(Protocol):
     """The journal, as far as effects need it."""
 
     async def record(self, facts: Sequence[Fact]) -> tuple[int, ...]: ...
+    def hold(self, facts: Sequence[Fact]) -> int: ...
+    async def write_held(self) -> None: ...
     async def save_register(self, session: int, register_wh: int, at: Now) -> None: ...
 
 
@@ -164,6 +167,7 @@ class Executor:
         self._failing = False
         self._retry_s = RETRY_FIRST_S
         self._held: list[Fact] = []
+        self._handed = 0  # of those held: so many the journal has in memory and tells
         self._held_keeps: dict[str, str | None] = {}
         self._held_registers: dict[int, SaveRegister] = {}
 
@@ -279,6 +283,7 @@ class Executor:
             await self._write_registers()
         except StoreError as error:
             self._fail(error)
+            self._hand_over()
             self._lose(others)
             return False
         if not await self._write_others(others):
@@ -286,7 +291,17 @@ class Executor:
         self._recover()
         return True
 
+    def _hand_over(self) -> None:
+        """What cannot be written is told all the same, as far as the journal takes it."""
+        taken = self._books.hold(self._held[self._handed:])
+        self._handed += taken
+        if taken:
+            self._hands.facts_waiting()
+
     async def _write_facts(self) -> None:
+        if self._handed:
+            await self._books.write_held()
+            self._written(tuple(self._held[:self._handed]))
         if not self._held:
             return
         facts = tuple(self._held)
@@ -313,6 +328,7 @@ class Executor:
     def _written(self, facts: tuple[Fact, ...]) -> None:
         """These, the oldest that were held, are durable now."""
         del self._held[:len(facts)]
+        self._handed = max(0, self._handed - len(facts))
         for fact in facts:
             if isinstance(fact, SessionOpened | SessionClosed):
                 self._gate.books(fact.evse, session_open=isinstance(fact, SessionOpened))

@@ -159,9 +159,14 @@ class LaneQueue:
     nos: "array[int]" = field(default_factory=lambda: array("q"))
     window: deque[Entry] = field(default_factory=deque)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the next fact joins the window."""
+        return len(self.window) == len(self.nos) < WINDOW
+
     def append(self, no: int, entry: Entry | None) -> None:
         """`no` is greater than all before it."""
-        if entry is not None and len(self.window) == len(self.nos) and len(self.nos) < WINDOW:
+        if entry is not None and self.has_room:
             self.window.append(entry)
         self.nos.append(no)
 

@@ -19,8 +19,10 @@ from cpctl.core.effects import (
     FaultLatched,
     FaultUnlatched,
     SessionClosed,
+    SessionOpened,
     TransactionEnded,
     TransactionSampled,
+    TransactionStarted,
     utc_text,
 )
 from cpctl.core.events import OpenSession
@@ -41,8 +43,9 @@ from cpctl.store.entries import (
     OpenReport,
     SessionRow,
     Waiting,
+    lane_of,
 )
-from cpctl.store.errors import JournalError, StoreError
+from cpctl.store.errors import FactUnwritable, JournalError, StoreError
 from cpctl.store.lanes import Lanes
 from cpctl.store.ledger import RowOf, Sweep, fact_row, mark_row
 from cpctl.store.recovery import open_file
@@ -126,6 +129,35 @@ class Journal:
                 or now.since(self._last_full_ns) >= self._sample_sync_s + SYNC_GRACE_S)
         await self._commit(rows, full=full, applied=lambda: self._learn(nos, facts))
         return nos
+
+    def hold(self, facts: Sequence[Fact]) -> int:
+        """While the file cannot be written: take facts into memory, where they are told in their
+        order like all others, and write them with the next commit. How many were taken.
+
+        Refused from the first on that opens something (it may not be told before it is durable)
+        or that finds no place at the head of its lane; they and all behind them are for `record`.
+        """
+        taken = 0
+        for fact in facts:
+            lane = lane_of(fact)
+            if isinstance(fact, SessionOpened | TransactionStarted) or (
+                    lane is not None and not self._lanes.has_room(lane)):
+                break
+            no = self._next_no
+            try:
+                row = fact_row(no, self.book, self._sessions.count(fact), fact)
+            except FactUnwritable:
+                break
+            self._next_no += 1
+            self._keep_line(self._see(fact.at))
+            self._put_lazily((FACTS, row))
+            self._learn((no,), (fact,))
+            taken += 1
+        return taken
+
+    async def write_held(self) -> None:
+        """Put what `hold` took on the disk. Raises JournalError."""
+        await self._commit([(META, ("shed", str(self._shed)))], full=True)
 
     async def save_register(self, session: int, register_wh: int, at: Now) -> None:
         """Keep the register of an open session, on the disk when this returns."""

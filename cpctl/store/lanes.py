@@ -48,6 +48,10 @@ class Lanes:
         return Entry(no, fact, lane, mark.attempts, mark.calls,
                      bool(getattr(fact, "offline", was_offline)), book)
 
+    def has_room(self, lane: Lane) -> bool:
+        """Whether one more fact would be at hand, without a look into the file."""
+        return self._queues[lane].has_room
+
     def add(self, no: int, fact: Fact, book: str) -> None:
         """A fact was recorded; it waits if it is one that is told."""
         lane = lane_of(fact)

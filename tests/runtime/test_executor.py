@@ -111,6 +111,12 @@ class World:
         self.log.append(("record", len(facts)))
         return tuple(range(len(facts)))
 
+    def hold(self, facts) -> int:
+        return 0
+
+    async def write_held(self) -> None:
+        raise AssertionError("nothing was taken")
+
     async def save_register(self, session: int, register_wh: int, at: Now) -> None:
         await self._write()
         self.log.append(("register", register_wh))
