@@ -1,5 +1,6 @@
 """Every kind of configuration mistake: exit 78, with file, line, sentence and a suggestion."""
 
+import errno
 import os
 import re
 import subprocess
@@ -191,11 +192,16 @@ def test_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert "there is no such file" in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
-def test_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
+def test_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                           ) -> None:
     path = tmp_path / "cpctl.toml"
     path.write_text(GOOD)
     path.chmod(0)
+    if os.geteuid() == 0:  # root reads every file
+        def forbidden(self: Path) -> bytes:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+        monkeypatch.setattr(Path, "read_bytes", forbidden)
 
     with pytest.raises(ConfigError, match="cannot be read: Permission denied"):
         config.load(path)

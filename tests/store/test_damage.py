@@ -210,14 +210,13 @@ def check_owed(owed: dict[int, Fact], found: dict[int, Fact | None], most_lost: 
     assert not wrong, "a row says what was never written"
 
 
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("close", [True, False])
+@pytest.mark.parametrize(("name", "close"), [
+    (FILES[0], True), (FILES[0], False), (FILES[1], False)])  # a closed journal has no log
 def test_a_flipped_bit_costs_a_page_at_most_and_is_noticed(tmp_path: Path, name: str, close: bool
                                                            ) -> None:
     rng = seeded()
     files, owed = run(known_books(tmp_path / "live" / "journal.db", close=close))
-    if not files[name]:
-        pytest.skip("a closed journal has no log")
+    assert files[name]
 
     async def look(path: Path, place: int, broken: bytes) -> bool:
         journal, found = await found_in(path)

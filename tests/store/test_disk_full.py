@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from support.aio import run
 from support.books import Clock, closed, ended, open_journal, opened, sampled, started
-from support.kill_farm import Promised, live
 
 from cpctl.store.db import InlineWriter
 from cpctl.store.entries import DELIVERED, Lane
@@ -70,41 +69,6 @@ def test_an_answer_that_cannot_be_written_leaves_the_fact_at_the_head(tmp_path: 
         assert journal.alias(1, "1.6") == 7
 
     run(story())
-
-
-def test_a_file_that_may_not_grow_loses_nothing_it_accepted(tmp_path: Path) -> None:
-    """The kernel refuses to let files grow (RLIMIT_FSIZE), in a process of its own."""
-    import os
-    import resource
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        pytest.skip("forks; needs a process of one thread")
-
-    async def life(tell: object) -> None:
-        clock, promised = Clock(), []
-        journal = await open_journal(tmp_path / "journal.db", clock, InlineWriter())
-        limit = 300_000
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        refused = 0
-        for number in range(1, 400):
-            try:
-                promised += await journal.record([sampled(clock.tick(), number)] * 5)
-            except JournalError:
-                refused += 1
-        assert refused > 10
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-        promised += await journal.record([started(clock.tick(), 999)])
-        for no in promised:
-            tell("fact", no, "x")  # type: ignore[operator]
-
-    promised = Promised()
-    assert live(life, promised)
-
-    async def check() -> None:
-        journal = await open_journal(tmp_path / "journal.db", Clock())
-        assert not journal.report.damaged
-        assert {row.no for row in await journal.entries(limit=9999)} == set(promised.facts)
-
-    run(check())
 
 
 def test_a_setting_that_cannot_be_saved_is_refused_and_the_old_one_stands(tmp_path: Path) -> None:

@@ -550,6 +550,8 @@ def test_over_the_budget_every_second_middle_sample_goes_and_is_counted(tmp_path
     async def story() -> None:
         clock, path = Clock(), tmp_path / "journal.db"
         journal = await open_journal(path, clock, max_bytes=200_000)
+        announced: list[int] = []
+        journal.shedding = announced.append
         kinds = ("TransactionStarted", "TransactionEnded", "SessionOpened", "SessionClosed")
         kept: list[int] = []
         ends_of_samples: list[int] = []
@@ -565,6 +567,7 @@ def test_over_the_budget_every_second_middle_sample_goes_and_is_counted(tmp_path
         waiting = journal.waiting()
         rows = await journal.entries(limit=99_999)
         assert waiting.shed > 0
+        assert sum(announced) == waiting.shed
         assert waiting.count == 60 + samples - waiting.shed
         assert len(rows) == 120 + samples - waiting.shed
         there = {row.no for row in rows}

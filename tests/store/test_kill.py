@@ -1,4 +1,6 @@
-"""SIGKILL: between any two writes, and at random. Nothing promised is lost, nothing is doubled."""
+"""SIGKILL between any two writes and at random, and a file that may not grow: nothing promised is
+lost, nothing is doubled.
+"""
 
 import os
 import random
@@ -36,3 +38,7 @@ def test_kills_at_random_moments_lose_nothing_from_life_to_life(tmp_path: Path) 
 def test_a_kill_while_a_damaged_file_is_set_aside_is_mended_by_the_next_start(tmp_path: Path
                                                                               ) -> None:
     assert farm("aside", tmp_path) > 20
+
+
+def test_a_file_that_may_not_grow_loses_nothing_it_accepted(tmp_path: Path) -> None:
+    assert farm("space", tmp_path) > 100

@@ -1,14 +1,15 @@
 """Kills a process that keeps books, at every instant, and looks at what the next one finds.
 
-Run as a program with one thread: `kill_farm.py every|random|aside FOLDER [SEED ROUNDS]`. Each life
-is a fork; what it was promised comes back through a pipe, line by line, before it goes on. Prints
-the number of lives; any finding ends it with a traceback.
+Run as a program with one thread: `kill_farm.py every|random|aside|space FOLDER [SEED ROUNDS]`. Each
+life is a fork; what it was promised comes back through a pipe, line by line, before it goes on.
+Prints the number of lives; any finding ends it with a traceback.
 """
 
 import asyncio
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -21,6 +22,7 @@ from support.books import Clock, closed, ended, open_journal, opened, sampled, s
 from cpctl.core.effects import Fact
 from cpctl.store.db import InlineWriter, ThreadWriter
 from cpctl.store.entries import ABANDONED, DELIVERED, Lane
+from cpctl.store.errors import JournalError
 from cpctl.store.journal import Journal
 
 Tell = Callable[..., None]
@@ -251,12 +253,43 @@ def aside(base: Path) -> int:
     return instant
 
 
+def short_of_space(base: Path) -> int:
+    """The kernel lets files grow no more (RLIMIT_FSIZE); what was accepted is all there."""
+    async def life(tell: Tell) -> None:
+        clock, promised = Clock(), []
+        journal = await open_journal(base / "journal.db", clock, InlineWriter())
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+        refused = 0
+        for number in range(1, 400):
+            try:
+                promised += await journal.record([sampled(clock.tick(), number)] * 5)
+            except JournalError:
+                refused += 1
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        promised += await journal.record([started(clock.tick(), 999)])
+        for no in promised:
+            tell("fact", no, "x")
+        assert refused > 10
+
+    async def check(promised: Promised) -> int:
+        journal = await open_journal(base / "journal.db", Clock())
+        assert not journal.report.damaged
+        assert {row.no for row in await journal.entries(limit=9999)} == set(promised.facts)
+        return len(promised.facts)
+
+    promised = Promised()
+    assert live(life, promised)
+    return asyncio.run(check(promised))
+
+
 def main() -> None:
     what, base = sys.argv[1], Path(sys.argv[2])
     if what == "every":
         print(every(base))
     elif what == "aside":
         print(aside(base))
+    elif what == "space":
+        print(short_of_space(base))
     else:
         print(at_random(base, int(sys.argv[3]), int(sys.argv[4])))
 
