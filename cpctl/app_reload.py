@@ -48,6 +48,8 @@ def _apply(app: Running, fresh: Config) -> None:
         _apply_initial(app, name, fresh)
     for sentence in change.waits:
         log.warning("configuration: %s", sentence)
+    if not (change.now or change.initial or change.waits):
+        log.info("configuration: read again, nothing is different")
     app.config = replace(app.config, initial=fresh.initial)
 
 

@@ -84,7 +84,8 @@ class Books:
         if row is None:
             raise ApiError(wire.NOT_FOUND, f"there is no entry {number}", "cpctl journal list")
         if not await self._app.journal.retry(number):
-            raise ApiError(wire.REFUSED, f"entry {number} was not given up, it is {row.state}",
+            raise ApiError(wire.REFUSED, f"entry {number} was not given up, it "
+                           + (f"is {row.state}" if row.state else "stays with us"),
                            "only an abandoned entry can be retried")
         self._app.link.facts_waiting()
         return {"no": number, "state": "waiting"}

@@ -24,8 +24,11 @@ def checks(app: App) -> list[Check]:
 
 def _link(app: App) -> Iterator[Check]:
     picture = app.loop.picture
+    held = app.link.state.held
     yield check("central system", picture.online, "connected" if picture.online else
-                "not connected", "check csms.url, the network and cpctl ocpp tail")
+                "held down by a technician" if held else "not connected",
+                "cpctl ocpp connect" if held else
+                "check csms.url, the network and cpctl ocpp tail")
     accepted = picture.registration is Registration.ACCEPTED
     yield check("registration", accepted, picture.registration.value,
                 "the central system must know the identity "

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cpctl.api.pictures import fault, time_of
+from cpctl.core.faults import FaultCode
 from cpctl.core.values import Registration
 from cpctl.core.views import ClaimState, EvsePicture, PowerState, StationPicture
 
@@ -97,13 +98,26 @@ def _power(one: EvsePicture) -> Iterator[Reason]:
                          "the car decides: full, a timer, or its lock",
                          evidence=f"pilot {one.pilot.value if one.pilot else 'unknown'}, "
                                   f"{one.offered_a:g} A on offer")
-    if not charging:
+        if not one.transaction:
+            yield from _before_the_transaction(one)
+    if not charging and not one.finishing:  # a refusal of a use that is over says nothing
         for code in one.refused:
             sentence, change = _SENTENCES.get(code, (
                 f"the interlock says no: {code.replace('_', ' ')}", "see cpctl hw list"))
             yield reason(code, sentence, change)
     elif not one.car_asks:
         yield reason("car_not_asking", "the car does not ask for power", "the car decides")
+
+
+def _before_the_transaction(one: EvsePicture) -> Iterator[Reason]:
+    """No transaction begins without a register to begin with."""
+    lost = next((each for each in one.faults if each.code is FaultCode.METER_LOST), None)
+    if lost is not None:
+        row = fault(lost)
+        yield reason("meter_lost", row["sentence"], row["remedy"], since=row["since"],
+                     evidence=row["detail"])
+    elif one.register_wh is None:
+        yield reason("register_not_read", *_SENTENCES["register_not_read"])
 
 
 def limits(claims: tuple[tuple[str, float], ...]) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ class Tools:
         """The board, when `kind` of EVSE `number` is simulated. Raises ApiError."""
         board = self._app.board
         if board is None:
-            raise _not_simulated("nothing here")
+            raise _not_simulated("anything of this station")
         if number is not None:
             known_evse(self._app, number)
             spec = next(one for one in self._app.config.evses if one.id == number)
@@ -86,7 +86,7 @@ class Tools:
             known_evse(self._app, number)
         if self._app.board is None or not any(
                 one.device.simulated for one in self._app.config.readers):
-            raise _not_simulated("no card reader here")
+            raise _not_simulated("any card reader")
         self._app.board.tap(token, reader=reader, evse=number)
         return {"token": token}
 

@@ -41,16 +41,16 @@ def _sim(verb: Any) -> None:
     one.add_argument("--evse", type=int, metavar="N", help="the reader of this EVSE")
     one = verb("meter", "what the meter shows", meter)
     evse(one)
-    one.add_argument("--power", type=float, metavar="W")
-    one.add_argument("--energy", type=int, metavar="WH", help="the register")
-    one.add_argument("--voltage", type=float, metavar="V")
+    one.add_argument("--power", type=float, metavar="W", help="the power, in W")
+    one.add_argument("--energy", type=int, metavar="WH", help="the register, in Wh")
+    one.add_argument("--voltage", type=float, metavar="V", help="of each phase, in V")
     for one in (verb("fault", "something breaks", fault), verb("clear", "it is mended", clear)):
         one.add_argument("kind", help="rcd, weld, feedback_stuck, pilot_lost, meter_lost ...")
         one.add_argument("--evse", type=int, metavar="N", help="where (default everywhere)")
         one.add_argument("--vendor-code", metavar="TEXT", help="with kind other")
     one = verb("cable", "the cable in a socket outlet", cable)
     evse(one)
-    one.add_argument("--rating", type=float, metavar="A")
+    one.add_argument("--rating", type=float, metavar="A", help="what it bears, in A")
     one.add_argument("--type", metavar="TYPE")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from cpctl.cli.main import DONE, common
+from cpctl.cli.main import DONE, common, count
 from cpctl.cli.show import Screen, energy, moment, pairs, word
 from cpctl.cli.talk import call, connect, done
 
@@ -24,7 +24,7 @@ def _verb(verbs: Any, word: str, help: str, run: Any) -> ArgumentParser:
 def _sessions(parser: ArgumentParser) -> None:
     common(parser, top=False)
     parser.add_argument("no", type=int, nargs="?", help="number of a session: everything about it")
-    parser.add_argument("--limit", type=int, metavar="N", help="the newest N (50)")
+    parser.add_argument("--limit", type=count, metavar="N", help="the newest N (50)")
     parser.add_argument("--before", type=int, metavar="NO", help="older than session NO")
     parser.set_defaults(run=sessions)
 
@@ -33,7 +33,7 @@ def _journal(parser: ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     one = _verb(verbs, "list", "what waits, what was delivered, what was given up", journal_list)
     one.add_argument("--state", choices=("waiting", "delivered", "abandoned"))
-    one.add_argument("--limit", type=int, metavar="N", help="the newest N (50)")
+    one.add_argument("--limit", type=count, metavar="N", help="the newest N (50)")
     one = _verb(verbs, "show", "one entry, with its attempts and why it was given up",
                 journal_show)
     one.add_argument("no", type=int, help="number of the entry")
@@ -75,8 +75,9 @@ def sessions(args: Namespace, screen: Screen) -> int:
     if not _told(screen, answer):
         screen.table(("NO", "EVSE", "TOKEN", "STARTED", "ENDED", "ENERGY", "REASON", "DELIVERY"), [
             (str(one["no"]), word(one["evse"]), word(one["token"]), moment(one["started"]),
-             moment(one["ended"]), energy(one["energy_wh"]), word(one["stop_reason"]),
-             word(one["delivery"])) for one in answer["sessions"]])
+             moment(one["ended"]), energy(one["energy_wh"] if one["started"] else None),
+             word(one["stop_reason"]), word(one["delivery"] if one["started"] else None))
+            for one in answer["sessions"]])
     return DONE
 
 

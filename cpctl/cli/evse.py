@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from cpctl.cli.main import DONE, common
+from cpctl.cli.main import DONE, common, seconds
 from cpctl.cli.show import Screen, pairs
 from cpctl.cli.talk import call, done, evse_in, wait
 
@@ -36,7 +36,7 @@ def add(name: str, parser: ArgumentParser) -> None:
 
 
 def _waits(parser: ArgumentParser, what: str) -> None:
-    parser.add_argument("--wait", type=float, metavar="S", nargs="?", const=60.0,
+    parser.add_argument("--wait", type=seconds, metavar="S", nargs="?", const=60.0,
                         help=f"wait {what}, S seconds at most (60)")
 
 
@@ -52,7 +52,7 @@ def show(args: Namespace, screen: Screen) -> int:
 def start(args: Namespace, screen: Screen) -> int:
     answer = call(args, "evse.start", evse=args.evse, token=args.token)
     if args.wait is not None:
-        wait(args, screen, "for power (cpctl why tells what is missing)",
+        wait(args, screen, "for power (cpctl why tells what is missing)", f"cpctl why {args.evse}",
              lambda picture: evse_in(picture, args.evse)["power"] == "on", args.wait)
     return done(args, screen, answer, f"EVSE {args.evse}: start {answer['outcome']}")
 
@@ -60,7 +60,7 @@ def start(args: Namespace, screen: Screen) -> int:
 def stop(args: Namespace, screen: Screen) -> int:
     answer = call(args, "evse.stop", evse=args.evse, token=args.token)
     if args.wait is not None:
-        wait(args, screen, "for the end of the transaction",
+        wait(args, screen, "for the end of the transaction", f"cpctl evse show {args.evse}",
              lambda picture: not evse_in(picture, args.evse)["transaction"], args.wait)
     return done(args, screen, answer, f"EVSE {args.evse}: stop {answer['outcome']}")
 

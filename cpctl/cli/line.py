@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from cpctl.cli.main import DONE, common
+from cpctl.cli.main import DONE, common, count, seconds
 from cpctl.cli.show import Screen, word
 from cpctl.cli.talk import call, connect, done, wait
 
@@ -14,19 +14,20 @@ _ARROWS = {"sent": "->", "received": "<-"}
 
 def add(name: str, parser: ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    one = verbs.add_parser("tail", help="every frame as it passes")
-    common(one, top=False)
-    one.add_argument("--last", type=int, metavar="N", help="begin with the last N frames (20)")
+    one = _verb(verbs, "tail", "every frame as it passes", tail)
+    one.add_argument("--last", type=count, metavar="N", help="begin with the last N frames (20)")
     one.add_argument("--once", action="store_true", help="the last frames only, then end")
-    one.set_defaults(run=tail)
-    one = verbs.add_parser("disconnect", help="hold the link down until connect")
-    common(one, top=False)
-    one.set_defaults(run=disconnect)
-    one = verbs.add_parser("connect", help="let the link come back")
-    common(one, top=False)
-    one.add_argument("--wait", type=float, metavar="S", nargs="?", const=60.0,
+    _verb(verbs, "disconnect", "hold the link down until connect", disconnect)
+    one = _verb(verbs, "connect", "let the link come back", reconnect)
+    one.add_argument("--wait", type=seconds, metavar="S", nargs="?", const=60.0,
                      help="wait until it is online, S seconds at most (60)")
-    one.set_defaults(run=reconnect)
+
+
+def _verb(verbs: Any, word: str, help: str, run: Any) -> ArgumentParser:
+    one: ArgumentParser = verbs.add_parser(word, help=help, description=help)
+    common(one, top=False)
+    one.set_defaults(run=run)
+    return one
 
 
 def tail(args: Namespace, screen: Screen) -> int:
@@ -60,6 +61,6 @@ def disconnect(args: Namespace, screen: Screen) -> int:
 def reconnect(args: Namespace, screen: Screen) -> int:
     answer = call(args, "ocpp.connect")
     if args.wait is not None:
-        wait(args, screen, "for the central system",
+        wait(args, screen, "for the central system", "cpctl status",
              lambda picture: picture["link"]["state"] == "online", args.wait)
     return done(args, screen, answer, "the link may come back")

@@ -14,10 +14,11 @@ import sys
 from cpctl.api.client import RemoteError, Unreachable
 from cpctl.api.wire import DEFAULT_SOCKET, INVALID_PARAMS
 from cpctl.cli.show import Screen
+from cpctl.cli.talk import WaitedInVain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself would cost a tenth of the start
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any, NoReturn
 
 DONE, FAILED, USAGE, UNREACHABLE, NOT_PERMITTED, NOT_FOUND, REFUSED, TIMED_OUT, PROBLEMS = range(9)
@@ -71,6 +72,32 @@ class Parser(argparse.ArgumentParser):
         print(f"{self.prog}: {message}\n  {self.prog} --help tells more", file=sys.stderr)
         raise SystemExit(USAGE)
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """A verb that is none: name the nearest."""
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            print(f"{self.prog}: there is no {self.prog} {value}\n  "
+                  + _nearest(value, action.choices, f"{self.prog} --help"), file=sys.stderr)
+            raise SystemExit(USAGE)
+        super()._check_value(action, value)
+
+
+def count(text: str) -> int:
+    """A number of rows, for `type=`."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A time to wait, above 0 and at most a day, for `type=`."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= 86400:
+        raise argparse.ArgumentTypeError(f"expected seconds, above 0 to 86400, not {text!r}")
+    return found
+
 
 def common(parser: argparse.ArgumentParser, *, top: bool) -> None:
     """Options that may stand before or after the command."""
@@ -81,7 +108,7 @@ def common(parser: argparse.ArgumentParser, *, top: bool) -> None:
     parser.add_argument("--socket", metavar="PATH", default=unset,
                         help=f"socket of the daemon (default {DEFAULT_SOCKET}, "
                              "or $CPCTL_SOCKET)")
-    parser.add_argument("--timeout", metavar="S", type=float, default=unset,
+    parser.add_argument("--timeout", metavar="S", type=seconds, default=unset,
                         help="seconds to wait for the daemon (default 30)")
 
 
@@ -141,8 +168,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = NOT_PERMITTED if problem.permission else UNREACHABLE
         screen.error(str(problem), problem.hint, code)
         return code
-    except TimeoutError:
-        screen.error("timed out", "the daemon did not answer in time; see cpctl status", TIMED_OUT)
+    except TimeoutError as problem:
+        screen.error(*_in_vain(problem), TIMED_OUT)
         return TIMED_OUT
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -158,13 +185,24 @@ def exit_code(code: int) -> int:
     return code if FAILED <= code <= PROBLEMS else FAILED
 
 
-def _unknown(word: str) -> int:
-    import difflib  # only a mistake pays for this
+def _in_vain(problem: TimeoutError) -> tuple[str, str]:
+    """Sentence and next step: the daemon is silent, or what was waited for did not come."""
+    if isinstance(problem, WaitedInVain):
+        return str(problem), problem.hint
+    return "timed out", "the daemon did not answer in time; see cpctl status"
 
-    near = difflib.get_close_matches(word, COMMANDS, n=1)
-    hint = f"did you mean {near[0]}?" if near else "cpctl --help lists the commands"
+
+def _unknown(word: str) -> int:
+    hint = _nearest(word, COMMANDS, "cpctl --help")
     print(f"cpctl: there is no command {word}\n  {hint}", file=sys.stderr)
     return USAGE
+
+
+def _nearest(word: str, known: Iterable[str], help: str) -> str:
+    import difflib  # only a mistake pays for this
+
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else f"{help} lists the commands"
 
 
 def _version() -> int:

@@ -106,6 +106,8 @@ def word(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):  # what is measured has no use for more digits
+        return str(round(value, 3))
     return str(value)
 
 

@@ -45,8 +45,9 @@ def _picture(screen: Screen, picture: dict[str, Any]) -> None:
     screen.line(f"{screen.paint(picture['identity'], 'bold')}  "
                 f"{screen.paint(picture['station']['status'])}  cpctl {picture['version']}")
     registration = word(link.get("registration"))
-    screen.line(f"link     {screen.paint(link['state'])}, {registration}, {word(link.get('url'))} "
-                f"({word(link.get('protocol'))}) since {moment(link.get('since'))}")
+    protocol = f" ({link['protocol']})" if link.get("protocol") else ""
+    screen.line(f"link     {screen.paint(link['state'])}, {registration}, {word(link.get('url'))}"
+                f"{protocol} since {moment(link.get('since'))}")
     screen.line(f"clock    {moment(clock['utc'])} ({clock['quality']})")
     oldest = f", oldest {moment(journal['oldest'])}" if journal.get("oldest") else ""
     screen.line(f"journal  {journal['waiting']} waiting{oldest}")

@@ -29,9 +29,17 @@ def call(args: Namespace, method: str, **params: Any) -> dict[str, Any]:
         return client.call(method, **params)
 
 
-def wait(args: Namespace, screen: Screen, what: str, until: Callable[[Picture], bool],
-         limit_s: float) -> Picture:
-    """Watch the picture until `until` holds. Raises TimeoutError after `limit_s`."""
+class WaitedInVain(TimeoutError):
+    """The daemon answers, and what was waited for did not come. `hint`: the next step."""
+
+    def __init__(self, message: str, hint: str):
+        super().__init__(message)
+        self.hint = hint
+
+
+def wait(args: Namespace, screen: Screen, what: str, hint: str,
+         until: Callable[[Picture], bool], limit_s: float) -> Picture:
+    """Watch the picture until `until` holds. Raises WaitedInVain after `limit_s`."""
     ends = time.monotonic() + limit_s
     with connect(args) as client:
         picture = client.call("watch")
@@ -39,7 +47,7 @@ def wait(args: Namespace, screen: Screen, what: str, until: Callable[[Picture], 
             while not until(picture):
                 left_s = ends - time.monotonic()
                 if left_s <= 0:
-                    raise TimeoutError(what)
+                    raise WaitedInVain(f"waited {limit_s:g} s {what}, in vain", hint)
                 screen.progress(f"waiting {what} ... {left_s:.0f} s left")
                 try:
                     picture = next(client.notifications(min(1.0, left_s)))

@@ -173,12 +173,19 @@ def parse(setting: Setting, text: str) -> Value:
 
 def _integer(setting: Setting, text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 12:
-        raise SettingError(f"{setting.id}: expected a whole number, not {text[:20]!r}")
+        raise SettingError(f"{setting.id}: expected a whole number, {_range(setting)}, "
+                           f"not {text[:20]!r}")
     number = int(text)
     if number < setting.minimum or (setting.limit is not None and number > setting.limit):
-        raise SettingError(
-            f"{setting.id}: expected {setting.minimum} to {setting.limit} {setting.unit}".rstrip())
+        raise SettingError(f"{setting.id}: expected {_range(setting)}, not {number}")
     return number
+
+
+def _range(setting: Setting) -> str:
+    """What numbers are allowed, with the unit."""
+    least = str(setting.minimum)
+    words = f"{least} or more" if setting.limit is None else f"{least} to {setting.limit}"
+    return f"{words} {setting.unit}".rstrip()
 
 
 def _names(setting: Setting, text: str) -> tuple[str, ...]:

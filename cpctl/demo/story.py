@@ -239,9 +239,10 @@ def run_against(url: str, identity: str) -> int:
     directory = Path(os.environ.get("CPCTL_DEMO_DIR", ".demo")).resolve()
     directory.mkdir(parents=True, exist_ok=True)
     config = write_config(directory, url=url, identity=identity)
+    program = Path(sys.executable).with_name("cpctl")
     print(f"the simulated station {identity} runs against {url}; from another shell:\n"
           f"  export CPCTL_SOCKET={directory / 'cpctl.sock'}\n"
-          f"  cpctl status; cpctl sim plug 1; cpctl sim tap {CARD}\n"
+          f"  {program} status; {program} sim plug 1; {program} sim tap {CARD}\n"
           f"its books stay in {directory / 'state'}", flush=True)
     command = daemon_command(config)
     os.execv(command[0], command)

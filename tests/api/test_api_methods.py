@@ -11,6 +11,7 @@ from support.station_bench import StationBench, with_app
 from cpctl.api import wire
 from cpctl.api.methods import Methods
 from cpctl.api.server import Caller, Peer, Right
+from cpctl.core.settings import TABLE
 
 Story = Callable[["Api"], Awaitable[None]]
 
@@ -306,6 +307,16 @@ def test_setting_that_cannot_be_set_says_why(name: str, code: int, tmp_path: Pat
     with_api(story, tmp_path)
 
 
+@pytest.mark.parametrize("value", ["-5", "999999999999"])
+def test_number_out_of_range_is_told_with_the_range(value: str, tmp_path: Path) -> None:
+    async def story(api: Api) -> None:
+        problem = await api.fails("settings.set", name="MeterValueSampleInterval", value=value)
+        assert problem.code == wire.INVALID_PARAMS
+        assert f"0 to {TABLE['sampling.interval_s'].limit} s" in problem.message
+
+    with_api(story, tmp_path)
+
+
 def test_journal_shows_what_waits(tmp_path: Path) -> None:
     async def story(api: Api) -> None:
         await api.bench.charge()
@@ -423,6 +434,34 @@ def test_doctor_names_what_is_wrong_and_the_next_step(tmp_path: Path) -> None:
         assert checks["meter 1"]["good"] and not checks["meter 1"]["next"]
 
     with_api(story, tmp_path)
+
+
+def test_doctor_tells_of_a_link_that_is_held_down(tmp_path: Path) -> None:
+    async def story(api: Api) -> None:
+        await api("ocpp.disconnect")
+        checks = {one["check"]: one for one in (await api("doctor"))["checks"]}
+        assert checks["central system"]["next"] == "cpctl ocpp connect"
+
+    with_api(story, tmp_path)
+
+
+def test_why_tells_of_a_meter_that_was_never_read(tmp_path: Path) -> None:
+    async def story(api: Api) -> None:
+        await api("sim.plug", evse=2)
+        await api("evse.start", evse=2, token="04A1B2C3")
+        await api.bench.pass_s(5)
+        (evse,) = (await api("why", evse=2))["evses"]
+        assert "meter_lost" in [one["code"] for one in evse["reasons"]]
+
+    with_api(story, tmp_path, after="""
+[serial.a]
+port = "/nowhere/ttyUSB9"
+[[evse]]
+id = 2
+pilot = { driver = "sim" }
+contactor = { driver = "sim" }
+meter = { driver = "eastron_sdm630", bus = "a", address = 2 }
+""")
 
 
 def test_latched_fault_is_cleared_only_out_of_service(tmp_path: Path) -> None:

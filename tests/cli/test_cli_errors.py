@@ -112,7 +112,10 @@ def test_daemon_that_makes_no_sense_is_3(answer: bytes, cli: Cli, path: Path) ->
 @pytest.mark.parametrize("words", [
     ("evse",), ("evse", "stop"), ("evse", "stop", "one"), ("status", "--nope"), ("statsu",),
     ("evse", "halt", "1"), ("sim", "pilot", "1", "Z"), ("journal", "list", "--state", "lost"),
-    ("--timeout", "soon", "status"), ("completion", "tcsh")])
+    ("--timeout", "soon", "status"), ("completion", "tcsh"), ("--timeout", "-1", "status"),
+    ("--timeout", "0", "status"), ("--timeout", "nan", "status"), ("sessions", "--limit", "-2"),
+    ("journal", "list", "--limit", "0"), ("ocpp", "tail", "--last", "-1"),
+    ("evse", "start", "1", "AA", "--wait", "-3")])
 def test_wrong_words_are_2_and_say_where_to_read_on(words: tuple[str, ...], cli: Cli) -> None:
     code, out, err = cli(*words)
 
@@ -122,6 +125,37 @@ def test_wrong_words_are_2_and_say_where_to_read_on(words: tuple[str, ...], cli:
 
 def test_misspelled_command_gets_the_nearest(cli: Cli) -> None:
     assert "did you mean sessions?" in cli("sesions")[2]
+
+
+def test_misspelled_verb_gets_the_nearest(cli: Cli) -> None:
+    assert "did you mean start?" in cli("evse", "strat", "1")[2]
+
+
+def test_waiting_in_vain_is_7_and_names_what_was_waited_for(cli: Cli, path: Path) -> None:
+    with FakeDaemon(path, {"evse.start": {"result": {"outcome": "accepted"}}, "watch": PICTURE}):
+        code, _, err = cli("evse", "start", "1", "AA", "--wait", "0.05")
+
+    assert code == 7 and "for power" in err and "cpctl why 1" in err
+
+
+def test_protocol_is_shown_only_where_one_was_agreed(cli: Cli, path: Path) -> None:
+    held = PICTURE | {"link": PICTURE["link"] | {"state": "held", "protocol": None}}
+
+    with FakeDaemon(path, {"status": held}):
+        assert "(-)" not in cli("status")[1]
+
+
+def test_what_was_measured_is_shown_with_three_digits(cli: Cli, path: Path) -> None:
+    with FakeDaemon(path, {"hw.meter": {"evse": 1, "reading": {"currents_a": [16 / 3]}}}):
+        assert cli("hw", "meter", "1")[1].split()[-1] == "5.333"
+
+
+def test_session_without_a_transaction_is_delivered_to_nobody(cli: Cli, path: Path) -> None:
+    row = {"no": 2, "evse": 1, "token": None, "started": None, "ended": None, "energy_wh": 0,
+           "stop_reason": None, "delivery": "delivered"}
+
+    with FakeDaemon(path, {"sessions.list": {"sessions": [row]}}):
+        assert "delivered" not in cli("sessions")[1]
 
 
 def test_cpctl_alone_prints_the_status(cli: Cli, path: Path) -> None:
