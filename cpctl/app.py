@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cpctl.app_door import Door
+from cpctl.app_end import wind_down
 from cpctl.app_parts import (
     KEPT_BOOT,
     Ending,
@@ -36,26 +38,22 @@ from cpctl.core.effects import Effect, Query
 from cpctl.core.events import (
     Booted,
     ClockStepped,
-    ContactorReported,
     Event,
     FaultReported,
-    LinkChanged,
     ShutdownRequested,
 )
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import Now
 from cpctl.core.settings import TABLE, SettingError, Settings, to_text
-from cpctl.core.station import is_wound_down
 from cpctl.core.values import (
-    AfterPowerLoss,
     Origin,
     Registration,
     Reply,
     RequestId,
     ResetKind,
 )
-from cpctl.core.views import PowerState, StationPicture
-from cpctl.dialects.base import ClockOffered, Dialect, RegistrationAnswered, RenderContext
+from cpctl.core.views import StationPicture
+from cpctl.dialects.base import Dialect, RenderContext
 from cpctl.runtime.authorizer import Authorizer
 from cpctl.runtime.clock import Clock, StepWatch, SystemTime
 from cpctl.runtime.devices import Devices
@@ -79,9 +77,6 @@ __all__ = ["App", "Ending", "Seams", "carry_out"]
 
 log = logging.getLogger(__name__)
 
-RELEASE_LIMIT_S = 3.0  # SIGTERM: after this power is off, whatever the cars do
-ENDING_LIMIT_S = 2.0  # then for the transactions to end and the books to be written
-TELL_LIMIT_S = 5.0  # and for the central system to be told
 FLOOR_S = 3600.0  # how often the time is kept for a start without a clock
 
 
@@ -121,9 +116,10 @@ class App:
             mono_ns=self.clock.mono_ns)
         self.devices = Devices(hardware.fitted, self.gate, self.keeper, post=self.post,
                                mono_ns=self.clock.mono_ns)
+        self.door = Door(self.clock, self.notifier, wake_meter=self.devices.wake_meter,
+                         keep=self._keep)
         self.requests = LocalRequests(self.post)
         self.dialects: tuple[Dialect, ...] = dialects_of(config.csms.versions)
-        self._early: list[Event] | None = []
         self._tasks: list[asyncio.Task[None]] = []
         self._ending: Ending | None = None
         self._stop_wanted = asyncio.Event()
@@ -255,16 +251,13 @@ class App:
             self.gate.books(one.evse, session_open=True)
         cause = boot_cause(kept, now.boot)
         log.info("start: %s, %d session(s) left open", cause.value, len(open_sessions))
-        early, self._early = self._early or [], None
-        self.loop.post(Booted(
+        self.door.open(self.loop, self.station_store, Booted(
             cause, next_session=self.journal.next_session, open_sessions=open_sessions,
             latched=self.journal.latched(), kept=kept,
             journal_good=not self.journal.report.damaged,
             journal_detail=finding(self.journal.report)))
         if reset_failed(kept, now.boot, self.config.station.on_reset):
             self.loop.post(FaultReported(None, FaultCode.RESET_FAILED, present=True))
-        for event in early:
-            self.loop.post(event)
         if kept.get(KEPT_BOOT) != now.boot:
             await self._booked("boot id", self.station_store.keep(KEPT_BOOT, now.boot))
 
@@ -295,7 +288,7 @@ class App:
         if self.clock.now().quality.trusted:
             self.clock.trusted()
         if self.board is not None:
-            self.board.listen_faults(self._fault_told)
+            self.board.listen_faults(self.door.fault)
         self._start(self.loop.run(), "loop")
         self._start(self.executor.run(), "executor")
         self.devices.start(self._start)
@@ -308,8 +301,10 @@ class App:
             self._catch_signals()
 
     def _time_is_trusted(self) -> None:
-        self._start(self._booked("trusted time", self.journal.synchronised(self.clock.now())),
-                    "trusted time")
+        self._keep("trusted time", self.journal.synchronised(self.clock.now()))
+
+    def _keep(self, what: str, writing: Coroutine[Any, Any, None]) -> None:
+        self._start(self._booked(what, writing), what)
 
     async def _booked(self, what: str, writing: Coroutine[Any, Any, None]) -> None:
         """Something worth keeping that nothing hangs on: a failure is told and no more."""
@@ -351,46 +346,7 @@ class App:
         self.notifier.say("STOPPING=1")
         if self._ending is Ending.STOP:  # before a reset the core has ended everything itself
             self.post(ShutdownRequested())
-        await self._until(self._is_dark, RELEASE_LIMIT_S)
-        if not self._is_dark():
-            self.gate.release_all("shutdown")
-        await self._until(self._is_settled, ENDING_LIMIT_S)
-        await self._bounded(self.executor.drained(), ENDING_LIMIT_S)
-        await self.executor.write_held()
-        await self.link.drain(TELL_LIMIT_S)
-
-    def _is_dark(self) -> bool:
-        return all(not self.gate.is_on(one.evse) and one.power is PowerState.OFF
-                   for one in self.loop.picture.evses)
-
-    def _is_settled(self) -> bool:
-        resume = self.layout.after_power_loss is AfterPowerLoss.RESUME
-        return is_wound_down(self.loop.station) and (
-            resume or not any(one.transaction for one in self.loop.picture.evses))
-
-    async def _until(self, holds: Callable[[], bool], limit_s: float) -> None:
-        """Wait until `holds` after some picture, at most `limit_s`."""
-        changed = asyncio.Event()
-        end = self.loop.listen(lambda picture: changed.set())
-        self.loop.ask(changed.set)
-        try:
-            async with asyncio.timeout(limit_s):
-                while True:
-                    await changed.wait()
-                    changed.clear()
-                    if holds():
-                        return
-        except TimeoutError:
-            log.warning("ending goes on after %.0f s although not all is at rest", limit_s)
-        finally:
-            end()
-
-    async def _bounded(self, coro: Any, limit_s: float) -> None:
-        try:
-            async with asyncio.timeout(limit_s):
-                await coro
-        except TimeoutError:
-            log.warning("the executor still waits for the books")
+        await wind_down(self)
 
     async def _leave(self) -> None:
         """Power off whatever happened before, then close what is open."""
@@ -437,43 +393,14 @@ class App:
     # --- events ------------------------------------------------------------------------------
 
     def post(self, event: Event) -> None:
-        """The one way in for events: some are ours, the rest is the core's."""
-        if isinstance(event, RegistrationAnswered):
-            self._registered(event)
-        elif isinstance(event, ClockOffered):
-            self.clock.offer(event.utc_text, event.round_trip_s)
-        elif self._early is not None:
-            self._early.append(event)
-        else:
-            self._notice(event)
-            self.loop.post(event)
-
-    def _notice(self, event: Event) -> None:
-        if isinstance(event, ContactorReported) and not event.closed:
-            self.devices.wake_meter(event.evse)
-        elif isinstance(event, LinkChanged):
-            self.notifier.say(f"STATUS={'online' if event.online else 'offline'}, "
-                              f"{event.registration.value}")
-
-    def _registered(self, event: RegistrationAnswered) -> None:
-        self.clock.offer(event.utc_text, event.round_trip_s)
-        if event.registration is not Registration.ACCEPTED:
-            return
-        if event.interval_s > 0:
-            text = str(min(event.interval_s, TABLE["link.heartbeat_s"].limit or event.interval_s))
-            if int(text) != self.loop.settings.integer("link.heartbeat_s"):
-                self.loop.change_setting("link.heartbeat_s", text)
-                self._start(self._booked("heartbeat interval", self.station_store.save_setting(
-                    "link.heartbeat_s", text)), "heartbeat interval")
+        """The one way in for events."""
+        self.door.post(event)
 
     def _setting_lost(self, setting: str) -> None:
         """A setting could not be saved: what the store knows holds again."""
         initial = self.config.initial_settings().get(setting, to_text(TABLE[setting].default))
         text = self.station_store.settings_texts.get(setting, initial)
         self.loop.change_setting(setting, text)
-
-    def _fault_told(self, evse: int | None, code: str, present: bool, vendor_code: str) -> None:
-        self.post(FaultReported(evse, FaultCode[code], present, vendor_code))
 
     def _answer(self, request: RequestId, reply: Reply) -> None:
         if request.origin is Origin.LOCAL:

@@ -1,0 +1,89 @@
+"""The one way in for events: the core's go to the loop, the others are acted on here.
+
+What comes before the books are open waits and is posted behind `Booted`. Decides nothing about
+charging: a registration sets clock and heartbeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from cpctl.core.events import (
+    ContactorReported,
+    Event,
+    FaultReported,
+    LinkChanged,
+)
+from cpctl.core.faults import FaultCode
+from cpctl.core.settings import TABLE
+from cpctl.core.values import Registration
+from cpctl.dialects.base import ClockOffered, RegistrationAnswered
+from cpctl.runtime.clock import Clock
+from cpctl.runtime.loop import Loop
+from cpctl.runtime.supervisor import Notifier
+from cpctl.store.settings_store import StationStore
+
+Keep = Callable[[str, Coroutine[Any, Any, None]], None]
+
+
+class Door:
+    """`post` takes events from the start; `open` lets them through to the core.
+
+    `wake_meter(evse)` has a meter read now, `keep(what, writing)` writes something that nothing
+    hangs on.
+    """
+
+    def __init__(self, clock: Clock, notifier: Notifier, *, wake_meter: Callable[[int], None],
+                 keep: Keep) -> None:
+        self._clock = clock
+        self._notifier = notifier
+        self._wake_meter = wake_meter
+        self._keep = keep
+        self._early: list[Event] = []
+        self._loop: Loop | None = None
+        self._store: StationStore | None = None
+
+    def open(self, loop: Loop, store: StationStore, first: Event) -> None:
+        """Hand `first` to the core, then whatever happened meanwhile."""
+        self._loop, self._store = loop, store
+        loop.post(first)
+        for event in self._early:
+            loop.post(event)
+        self._early.clear()
+
+    def post(self, event: Event) -> None:
+        """Something happened. From the event loop's thread only."""
+        if isinstance(event, RegistrationAnswered):
+            self._registered(event)
+        elif isinstance(event, ClockOffered):
+            self._clock.offer(event.utc_text, event.round_trip_s)
+        elif self._loop is None:
+            self._early.append(event)
+        else:
+            self._notice(event)
+            self._loop.post(event)
+
+    def fault(self, evse: int | None, code: str, present: bool, vendor_code: str) -> None:
+        """The simulated board tells of a fault that has no event of its own."""
+        self.post(FaultReported(evse, FaultCode[code], present, vendor_code))
+
+    def _notice(self, event: Event) -> None:
+        if isinstance(event, ContactorReported) and not event.closed:
+            self._wake_meter(event.evse)
+        elif isinstance(event, LinkChanged):
+            self._notifier.say(f"STATUS={'online' if event.online else 'offline'}, "
+                               f"{event.registration.value}")
+
+    def _registered(self, event: RegistrationAnswered) -> None:
+        """16.BOOT.4: the interval of an accepted boot is the heartbeat's, also after a restart."""
+        self._clock.offer(event.utc_text, event.round_trip_s)
+        if event.registration is not Registration.ACCEPTED or event.interval_s <= 0:
+            return
+        if self._loop is None or self._store is None:
+            return
+        interval_s = min(event.interval_s, TABLE["link.heartbeat_s"].limit or event.interval_s)
+        if interval_s != self._loop.settings.integer("link.heartbeat_s"):
+            self._loop.change_setting("link.heartbeat_s", str(interval_s))
+            self._keep("heartbeat interval",
+                       self._store.save_setting("link.heartbeat_s", str(interval_s)))
