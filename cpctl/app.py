@@ -180,6 +180,7 @@ class App:
             retention_days=self.config.store.retention_days,
             sample_sync_s=settings.integer("store.sample_sync_s"))
         self.clock.raise_floor(self.journal.floor)
+        self.journal.shedding = self.door.shed
         self.authbook = AuthBook(self.station_store, self.clock.now)
         self._build_core(settings)
         await self._begin(kept)

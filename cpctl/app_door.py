@@ -1,7 +1,7 @@
 """The one way in for events: the core's go to the loop, the others are acted on here.
 
 What comes before the books are open waits and is posted behind `Booted`. Decides nothing about
-charging: a registration sets clock and heartbeat.
+charging: a registration sets clock and heartbeat, samples given up are a security event.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from cpctl.core.events import (
     Event,
     FaultReported,
     LinkChanged,
+    SecurityEventNoticed,
 )
 from cpctl.core.faults import FaultCode
+from cpctl.core.now import NS_PER_S
 from cpctl.core.settings import TABLE
 from cpctl.core.values import Registration
 from cpctl.dialects.base import ClockOffered, RegistrationAnswered
@@ -23,6 +25,8 @@ from cpctl.runtime.clock import Clock
 from cpctl.runtime.loop import Loop
 from cpctl.runtime.supervisor import Notifier
 from cpctl.store.settings_store import StationStore
+
+SHED_TOLD_S = 86_400  # while the disk is short, samples are given up all the time: told once a day
 
 Keep = Callable[[str, Coroutine[Any, Any, None]], None]
 
@@ -43,6 +47,7 @@ class Door:
         self._early: list[Event] = []
         self._loop: Loop | None = None
         self._store: StationStore | None = None
+        self._shed_told_ns: int | None = None
 
     def open(self, loop: Loop, store: StationStore, first: Event) -> None:
         """Hand `first` to the core, then whatever happened meanwhile."""
@@ -67,6 +72,16 @@ class Door:
     def fault(self, evse: int | None, code: str, present: bool, vendor_code: str) -> None:
         """The simulated board tells of a fault that has no event of its own."""
         self.post(FaultReported(evse, FaultCode[code], present, vendor_code))
+
+    def shed(self, count: int) -> None:
+        """The journal gave up `count` samples for the disk budget (16.SEC.16)."""
+        now_ns = self._clock.mono_ns()
+        told = self._shed_told_ns
+        if told is None or now_ns - told >= SHED_TOLD_S * NS_PER_S:
+            self._shed_told_ns = now_ns
+            self.post(SecurityEventNoticed(
+                "MemoryExhaustion", f"over the disk budget: {count} meter samples given up",
+                critical=True))
 
     def _notice(self, event: Event) -> None:
         if isinstance(event, ContactorReported) and not event.closed:

@@ -70,6 +70,8 @@ class Journal:
                  ) -> None:
         self._db, self._writer, self._now = db, writer, now
         self.report = report
+        self.shedding: Callable[[int], None] = lambda count: None
+        """Told how many samples were given up for the disk budget, each time."""
         self.book = found.meta["book"]
         self._max_bytes, self._retention_days = max_bytes, retention_days
         self._sample_sync_s = sample_sync_s
@@ -452,6 +454,7 @@ class Journal:
             return
         self._care.arm(LAZY_S)  # some at a time; look again whether it was enough
         self._shed += len(gone)
+        self.shedding(len(gone))
         log.warning("journal: over the disk budget, %d middle samples given up", len(gone))
         self._lanes.drop(gone)
         self._sessions.drop(gone)

@@ -23,3 +23,20 @@ def test_what_the_link_notices_is_recorded_and_survives_a_kill() -> None:
             assert await security_events(w) == ["InvalidMessages"]
 
     virtual_loop.run(story())
+
+
+@pytest.mark.requirement("16.SEC.16")
+def test_samples_given_up_for_the_disk_budget_are_told_once_a_day() -> None:
+    async def story() -> None:
+        async with world() as w:
+            assert w.app is not None
+            for _ in range(3):
+                w.app.journal.shedding(2)
+                await w.advance(10)
+            assert await security_events(w) == ["MemoryExhaustion"]
+            await w.advance(86_400)
+            w.app.journal.shedding(1)
+            await w.advance(10)
+            assert await security_events(w) == ["MemoryExhaustion"] * 2
+
+    virtual_loop.run(story())
