@@ -218,7 +218,9 @@ class Link:
             return
         self._hurry.clear()
         socket = await self._open()
-        if socket is not None:
+        if socket is not None and self._held:  # since it began to connect
+            await socket.close(1001, "")
+        elif socket is not None:
             await self._serve(socket)
         if not self._held:
             await self._pause()
@@ -490,6 +492,7 @@ class Link:
                        outcome=outcome, latency_ms=(now_s - letter.sent_s) * 1000.0)
         if good and self._back_off.tries and self._rules.accepted:
             self._taken()
+        self._pump.take(frame, match, letter)
 
     def _take_call(self, frame: frames.CallFrame, text: str, now: Now, now_s: float) -> None:
         mute = self._rules.mute(now_s)

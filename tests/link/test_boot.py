@@ -320,6 +320,29 @@ def test_a_new_ping_interval_holds_without_a_reconnect():
     assert play(story, link__ping_s="3600").central.socket.pings >= 6
 
 
+def test_a_link_held_while_it_connects_stays_down():
+    async def story(world):
+        await asyncio.sleep(5)
+        at_once = world.central.connect
+
+        async def in_five_seconds(*to):
+            await asyncio.sleep(5)
+            return await at_once(*to)
+
+        world.central.connect = in_five_seconds
+        world.link.reconnect("to be held")
+        await asyncio.sleep(1)
+        world.link.hold()
+        await asyncio.sleep(1000)
+        assert (world.link.state.online, world.link.state.held) == (False, True)
+        assert world.central.sockets[-1].closed
+        world.link.release()
+        await asyncio.sleep(10)
+        assert world.link.state.online
+
+    play(story)
+
+
 def test_a_technician_holds_the_link_down_and_lets_it_go():
     async def story(world):
         await asyncio.sleep(5)
