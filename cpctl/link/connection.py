@@ -36,6 +36,10 @@ class Socket(Protocol):
     def subprotocol(self) -> str | None: ...
     async def recv(self) -> str | bytes: ...
     async def send(self, text: str) -> None: ...
+    def send_now(self, text: str) -> bool:
+        """Send without waiting; False: nothing was sent, `send` may have to wait or to fail."""
+        ...
+
     async def ping(self) -> Awaitable[object]:
         """Sends a ping; what is returned is awaited for its pong."""
         ...
@@ -92,7 +96,10 @@ def _unreachable(url: str, error: OSError) -> ConnectRefused:
 
     if isinstance(error, ssl.SSLError):
         return CertificateRefused(f"{url}: TLS failed: {error}; check [csms] ca_file and the clock")
-    return ConnectRefused(f"{url}: {error}; check address and network")
+    if isinstance(error, ConnectionResetError):  # while we shook hands
+        return ConnectRefused(f"{url}: the other side hung up at once; check the port, and whether"
+                              " it speaks TLS: wss:// in [csms] url if it does, else ws://")
+    return ConnectRefused(f"{url}: {str(error) or type(error).__name__}; check address and network")
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
@@ -141,8 +148,11 @@ class WebsocketSocket:
 
     def __init__(self, connection: ClientConnection) -> None:
         from websockets.exceptions import ConnectionClosed
+        from websockets.protocol import OPEN
 
         self._connection = connection
+        self._protocol, self._transport = connection.protocol, connection.transport
+        self._open = OPEN
         self._closed = ConnectionClosed
         self._recv = connection.recv
         self._send = connection.send
@@ -157,7 +167,19 @@ class WebsocketSocket:
         except self._closed as error:
             raise self._lost() from error
 
+    def send_now(self, text: str) -> bool:
+        transport, protocol = self._transport, self._protocol
+        if (protocol.state is not self._open or transport.get_write_buffer_size()
+                or transport.is_closing()):
+            return False
+        protocol.send_text(text.encode())
+        for data in protocol.data_to_send():
+            transport.write(data)
+        return True
+
     async def send(self, text: str) -> None:
+        if self.send_now(text):
+            return
         try:
             await self._send(text)
         except self._closed as error:

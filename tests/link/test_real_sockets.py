@@ -238,6 +238,19 @@ def test_nobody_there_is_a_refusal_with_the_next_step():
     aio.run(told())
 
 
+def test_tls_with_somebody_who_does_not_speak_it_says_what_to_look_at():
+    async def told():
+        def hang_up(reader, writer):
+            writer.close()
+
+        async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+            url = f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}/ocpp/CP"
+            with pytest.raises(ConnectRefused, match="whether it speaks TLS"):
+                await connecting(url, Tls())
+
+    aio.run(told())
+
+
 @pytest.mark.parametrize("answer", [
     b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 101 ?\r\n\r\n",
     b"\x00" * 100], ids=["nothing", "ssh", "a page", "half a handshake", "zeros"])
