@@ -30,6 +30,7 @@ MAX_CLIENTS = 32
 MAX_UNSENT = 1 << 20  # bytes a client may leave unread before it is dropped
 SEND_LIMIT_S = 10.0
 SO_PEERGROUPS = 59  # asm-generic/socket.h, Linux 4.13
+MOST_GROUPS = 256  # 1024 bytes are the most that Python's getsockopt takes
 
 
 class Right(IntEnum):
@@ -93,8 +94,8 @@ def peer_of(connection: socket.socket) -> Peer:
     pid, uid, gid = struct.unpack("3i", connection.getsockopt(
         socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
     try:
-        raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4096)
-    except OSError:  # a kernel without it, or more than a thousand groups
+        raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MOST_GROUPS * 4)
+    except OSError:  # a kernel without it, or more groups than that
         raw = b""
     return Peer(pid, uid, gid, struct.unpack(f"{len(raw) // 4}I", raw[:len(raw) // 4 * 4]))
 

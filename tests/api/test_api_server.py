@@ -5,6 +5,8 @@ import json
 import logging
 import os
 import socket
+import subprocess
+import sys
 import stat
 from pathlib import Path
 
@@ -353,3 +355,14 @@ def test_file_that_is_no_socket_is_left_alone(path: Path) -> None:
     with pytest.raises(SocketTaken, match="not a socket"):
         aio.run(Server(path, PlainMethods()).start())
     assert path.read_text() == "precious"
+
+
+def test_supplementary_groups_of_a_peer_count() -> None:
+    asks = ("import socket, sys; from cpctl.api.server import peer_of; "
+            "ours, _ = socket.socketpair(); print(*sorted(peer_of(ours).groups))")
+    groups = [4242, 4243] if os.geteuid() == 0 else None
+
+    told = subprocess.run([sys.executable, "-c", asks], extra_groups=groups, check=True,
+                          capture_output=True, text=True).stdout
+
+    assert told.split() == [str(one) for one in sorted(groups or os.getgroups())]
