@@ -5,9 +5,9 @@ import json
 import logging
 import os
 import socket
+import stat
 import subprocess
 import sys
-import stat
 from pathlib import Path
 
 import pytest
