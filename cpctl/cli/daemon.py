@@ -101,8 +101,8 @@ def _live(found: Config, log_level: str, command: list[str], screen: Screen) -> 
     except HalError as error:
         return _ended(screen, error, "check the power outputs and their wiring", EXIT_HARDWARE)
     except PermissionError as error:
-        return _ended(screen, error, "run as root or the user that owns this, or set store.path and api.socket",
-                      EXIT_PERMISSION)
+        return _ended(screen, error, "run as root or as its owner, or set store.path "
+                      "and api.socket", EXIT_PERMISSION)
     except SocketTaken as error:
         return _ended(screen, error, "one daemon at a time", FAILED)
     except (StoreError, OSError) as error:
