@@ -55,7 +55,7 @@ from cpctl.core.values import (
 from cpctl.core.views import StationPicture
 from cpctl.dialects.base import Dialect, RenderContext
 from cpctl.runtime.authorizer import Authorizer
-from cpctl.runtime.clock import Clock, StepWatch, SystemTime
+from cpctl.runtime.clock import Clock, StepWatch, SystemTime, zone_offset_s
 from cpctl.runtime.devices import Devices
 from cpctl.runtime.executor import Executor, Hands
 from cpctl.runtime.loop import Loop
@@ -101,7 +101,7 @@ class App:
         self.seams = seams
         self.hardware = hardware
         self.board = hardware.board
-        self.clock = Clock(seams.time or SystemTime())
+        self.clock = Clock(seams.time or SystemTime(), offset_s=zone_offset_s)
         self.tap = FrameTap()
         self.notifier = seams.notifier or Notifier()
         self.supervisor = Supervisor(self._last_breath)

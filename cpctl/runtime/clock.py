@@ -81,6 +81,13 @@ def _adjtimex() -> Callable[[], int]:
     return read
 
 
+def zone_offset_s(utc: datetime) -> int:
+    """Local time minus UTC at `utc`, as the time zone of this machine has it."""
+    import time
+
+    return time.localtime(utc.timestamp()).tm_gmtoff
+
+
 def parse_utc(text: str) -> datetime | None:
     """The moment an ISO 8601 text means; without a zone it is taken for UTC. None: no such text."""
     cleaned = text.strip().replace("z", "Z")
@@ -98,10 +105,14 @@ class Clock:
 
     `stepped(step_s)` is called when wall time was corrected so far that schedules must know;
     `trusted()` when time becomes trusted for the first time of this process and at each correction.
+    `offset_s(utc)` is local time minus UTC; it is asked every 10 s, for summer time comes and goes.
     """
 
-    def __init__(self, source: TimeSource, floor: datetime | None = None):
+    def __init__(self, source: TimeSource, floor: datetime | None = None, *,
+                 offset_s: Callable[[datetime], int] = lambda utc: 0):
         self._source = source
+        self._zone = offset_s
+        self._offset_s = 0
         self._boot = source.boot_id()
         self._quality = TimeQuality.NONE
         self._base_ns = source.mono_ns()
@@ -122,7 +133,7 @@ class Clock:
     def now(self) -> Now:
         mono_ns = self._source.mono_ns()
         self._follow_kernel(mono_ns)
-        return Now(mono_ns, self._boot, self._utc_at(mono_ns), self._quality)
+        return Now(mono_ns, self._boot, self._utc_at(mono_ns), self._quality, self._offset_s)
 
     def raise_floor(self, floor: datetime | None) -> None:
         """Time is no earlier than `floor` (build time, the newest moment in the books)."""
@@ -175,6 +186,7 @@ class Clock:
             self._correct(mono_ns, self._source.wall(), TimeQuality.NTP)
         elif self._quality is TimeQuality.NTP:
             self._quality = TimeQuality.CSMS  # was right a moment ago and goes on from there
+        self._offset_s = self._zone(self._utc_at(mono_ns))
 
     def _correct(self, mono_ns: int, utc: datetime, quality: TimeQuality) -> None:
         first = not self._quality.trusted
@@ -183,6 +195,7 @@ class Clock:
         if not first and abs(step_s) < TOLERANCE_S:
             return
         self._base_ns, self._base_utc = mono_ns, utc
+        self._offset_s = self._zone(utc)
         if abs(step_s) >= STEP_S:
             log.warning("time corrected by %+.1f s (%s)", step_s, quality.value)
             self.stepped(step_s)

@@ -44,6 +44,38 @@ def test_a_synchronised_kernel_is_believed() -> None:
     assert now.mono_ns == time.ns
 
 
+def test_local_time_follows_the_zone_through_summer_time() -> None:
+    change = BOOT + timedelta(hours=1)
+    time = HandTime(trusted=True)
+    clock = Clock(time, offset_s=lambda utc: 7200 if utc < change else 3600)
+    assert clock.now().local_offset_s == 7200
+
+    time.advance(3600)
+    assert clock.now().local_offset_s == 3600
+
+
+def test_local_time_is_known_as_soon_as_time_is() -> None:
+    clock = Clock(HandTime(), offset_s=lambda utc: 7200 if utc.month == 7 else 3600)
+    assert clock.now().local_offset_s == 3600
+
+    clock.offer("2026-07-01T00:00:00Z")
+
+    assert clock.now().local_offset_s == 7200
+
+
+def test_the_offset_of_this_machine_is_that_of_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        assert clocks.zone_offset_s(BOOT) == 7200
+        assert clocks.zone_offset_s(datetime(2026, 1, 1, tzinfo=UTC)) == 3600
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_without_any_source_time_is_no_earlier_than_the_newest_moment_in_the_books() -> None:
     clock = Clock(HandTime(datetime(1970, 1, 1, tzinfo=UTC)))
     assert clock.now().quality is TimeQuality.NONE

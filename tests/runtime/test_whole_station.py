@@ -1,6 +1,7 @@
 """The whole daemon in virtual time: loop, core, executor, gate, devices, books."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from support.station_bench import CONFIG, StationBench, VirtualTime, with_app
@@ -514,6 +515,22 @@ def test_a_reload_applies_what_is_safe_and_names_what_waits(tmp_path, caplog) ->
     with_app(story, tmp_path)
     assert "station waits for a restart" in caplog.text
     assert "configuration not reloaded" in caplog.text
+
+
+@pytest.mark.requirement("16.MET.2")
+def test_readings_are_aligned_to_local_midnight_when_so_configured(tmp_path, monkeypatch) -> None:
+    """A slot of every six hours is at 18:00, and two hours east of UTC that is 16:00 UTC."""
+    monkeypatch.setattr("cpctl.app.zone_offset_s", lambda utc: 7200)
+
+    async def story(bench: StationBench) -> None:
+        await bench.pass_s(1)
+        slot, now = bench.app.loop.station.clock_slot, bench.app.now()
+        assert slot is not None
+        when = now.utc + timedelta(seconds=round((slot - now.mono_ns) / 1e9))
+        assert (when.hour, when.minute) == (16, 0)
+
+    with_app(story, tmp_path, options='time.align = "local"',
+             keys="ClockAlignedDataInterval = 21600")
 
 
 def test_a_refused_card_is_shown_for_a_moment_only(tmp_path) -> None:
