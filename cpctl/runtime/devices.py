@@ -28,6 +28,7 @@ from cpctl.core.events import (
 from cpctl.core.values import IdToken
 from cpctl.core.views import StationPicture
 from cpctl.runtime.pilot_keeper import PilotKeeper
+from cpctl.runtime.polling import Nap, Steady, leaves_c, turns_bad
 from cpctl.runtime.power_gate import PowerGate
 from hal.contracts import (
     CardReader,
@@ -58,7 +59,6 @@ METER_BUSY_S = 1.0
 METER_IDLE_S = 60.0
 PASSING = ("card_accepted", "card_refused")  # patterns that give way to the one before
 PASSING_S = 2.0
-SAMPLES = 2  # equal samples that make a polled state true, unless it is safer at once
 
 
 @dataclass(frozen=True)
@@ -81,62 +81,6 @@ class Fitted:
     inputs: Mapping[tuple[int, str], Inputs] = field(default_factory=dict)
     indicators: Mapping[int, Indicator] = field(default_factory=dict)
     readers: tuple[FittedReader, ...] = ()
-
-
-class Nap:
-    """A pause that others can end."""
-
-    def __init__(self) -> None:
-        self._wake = asyncio.Event()
-
-    def wake(self) -> None:
-        self._wake.set()
-
-    async def take(self, seconds: float | None) -> None:
-        """Rest for `seconds` (None: for ever) or until woken."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-        finally:
-            self._wake.clear()
-
-
-class Steady:
-    """What polled samples make of themselves: a state counts once seen `SAMPLES` times in a row.
-
-    `at_once(old, new)` tells which changes do not wait.
-    """
-
-    def __init__(self, at_once: Callable[[Any, Any], bool]):
-        self._at_once = at_once
-        self._told: Any = None
-        self._candidate: Any = None
-        self._seen = 0
-
-    def take(self, sample: Any, *, sure: bool) -> bool:
-        """Whether `sample` is news. `sure`: the device has debounced it itself."""
-        if sample == self._told:
-            self._candidate, self._seen = None, 0
-            return False
-        self._seen = self._seen + 1 if sample == self._candidate else 1
-        self._candidate = sample
-        if not (sure or self._told is None or self._at_once(self._told, sample)
-                or self._seen >= SAMPLES):
-            return False
-        self._told, self._candidate, self._seen = sample, None, 0
-        return True
-
-
-def _leaves_c(old: PilotReading, new: PilotReading) -> bool:
-    asked = old.state is not None and old.state.asks
-    asks = new.state is not None and new.state.asks
-    return asked and not asks
-
-
-def _turns_bad(old: bool, new: bool) -> bool:
-    return old and not new
 
 
 @dataclass
@@ -196,8 +140,8 @@ class Devices:
         self._readers = {one.id: _Unit("reader", None, one.device.name, one.device)
                          for one in fitted.readers}
         self._card_listeners: list[CardListener] = []
-        self._steady_pilots = {evse: Steady(_leaves_c) for evse in self._pilots}
-        self._steady_inputs = {key: Steady(_turns_bad) for key in self._inputs}
+        self._steady_pilots = {evse: Steady(leaves_c) for evse in self._pilots}
+        self._steady_inputs = {key: Steady(turns_bad) for key in self._inputs}
 
     def start(self, spawn: Spawn) -> None:
         """Take all devices into care; returns at once."""

@@ -19,8 +19,9 @@ from cpctl.core.events import (
     PilotChanged,
 )
 from cpctl.core.values import EvseLayout, IdToken
-from cpctl.runtime.devices import Devices, Fitted, FittedReader, Steady
+from cpctl.runtime.devices import Devices, Fitted, FittedReader
 from cpctl.runtime.pilot_keeper import PilotKeeper
+from cpctl.runtime.polling import Steady
 from cpctl.runtime.power_gate import PowerGate
 from hal.contracts import (
     CardReader,
