@@ -59,6 +59,7 @@ class Books(Protocol):
     def head(self, lane: BookLane) -> Entry | None: ...
     def upcoming(self, lane: BookLane, n: int) -> Sequence[Entry]: ...
     async def settle(self, no: int, alias: Alias | None = None) -> None: ...
+    def settle_now(self, no: int) -> bool: ...
     async def part_settled(self, no: int, calls: int) -> None: ...
     async def fail(self, no: int) -> int: ...
     async def abandon(self, no: int, reason: str, alias: Alias | None = None) -> None: ...
@@ -155,6 +156,25 @@ class FactLane:
             case Disconnected():
                 if self._settings().flag("queue.count_disconnect"):
                     await self._failed(letter, "the link was lost", now_s)
+
+    def told_now(self, letter: Letter, outcome: Result, now_s: float) -> bool:
+        """`done`, when nothing follows from the answer but a mark that may be written later;
+        False: nothing was done."""
+        if not letter.last or letter.entry is None or self._unwritten is not None:
+            return False
+        self._now_s = now_s
+        return not self._events(letter, outcome) and self._books.settle_now(letter.entry.no)
+
+    def ahead(self) -> Letter | None:
+        """The letter made ready, if it may go now; it is the caller's, or `keep` takes it back."""
+        entry = self._books.head(self._lane)
+        if entry is None or entry.no == self._waits_no:
+            return None
+        return self._take_ahead(entry)
+
+    def keep(self, letter: Letter) -> None:
+        """It could not go out."""
+        self._ahead = letter
 
     def unproved(self, letter: Letter, now_s: float) -> None:
         """No answer, and no sign of life either: no attempt, but no hurry (16.OFF.4)."""

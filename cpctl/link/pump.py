@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cpctl.core.settings import Settings
-from cpctl.dialects.base import CallError, Disconnected, Outcome, TimedOut
+from cpctl.dialects.base import CallError, Disconnected, Outcome, Result, TimedOut
 from cpctl.dialects.frames import ErrorFrame, ResultFrame
 from cpctl.link.connection import Socket
 from cpctl.link.desk import Desk, Lane, Letter
@@ -28,6 +28,7 @@ from cpctl.link.rpc import Match, OpenCall, OwnCalls
 
 log = logging.getLogger(__name__)
 
+_Answered = tuple[Letter, Outcome] | None  # None: it has been seen to, choose the next one
 SHARE = 32  # so many other messages in a row, then a fact has its turn
 LONGEST_REST_S = 30.0  # a setting may have changed meanwhile
 SILENT_CALLS = 3  # unanswered in a row without a sign of life, where nobody pings
@@ -84,7 +85,7 @@ class Pump:
         self._settings = settings
         self._wire = wire
         self.calls: OwnCalls[Letter] = OwnCalls()
-        self._answer: asyncio.Future[Outcome] | None = None
+        self._answer: asyncio.Future[_Answered] | None = None
         self._late: deque[tuple[Letter, Outcome]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
@@ -116,8 +117,9 @@ class Pump:
                 if chosen is None:
                     await self._sleep(loop)
                     continue
-                outcome = await self._exchange(chosen, loop)
-                await self._done(chosen, outcome, loop)
+                answered = await self._exchange(chosen, loop)
+                if answered is not None:
+                    await self._done(*answered, loop)
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
@@ -173,19 +175,15 @@ class Pump:
 
     # --- one call ----------------------------------------------------------------------------
 
-    async def _exchange(self, letter: Letter, loop: asyncio.AbstractEventLoop) -> Outcome:
+    async def _exchange(self, letter: Letter, loop: asyncio.AbstractEventLoop) -> _Answered:
+        """Send it; what came of it, or of the last of those that `_goes_on` sent behind it."""
         if self._wire.answers_wait:
             await self._wire.before_call()
         socket = self._wire.socket
         if socket is None:
-            return Disconnected()
+            return letter, Disconnected()
         self._answer = loop.create_future()
-        now_s = letter.sent_s = loop.time()
-        call = self.calls.begin(letter.id, letter, now_s=now_s,
-                                timeout_s=self._settings().integer("link.call_timeout_s"))
-        self._arm(call, loop)
-        self._wire.sent(letter)
-        self._lanes.heartbeat.spoke(now_s)
+        self._begin(letter, loop)
         try:
             await socket.send(letter.text)
         except ConnectionLost as error:
@@ -193,6 +191,43 @@ class Pump:
             self.disconnected()
         letter.lane.sent(letter)
         return await self._answer
+
+    def _begin(self, letter: Letter, loop: asyncio.AbstractEventLoop) -> None:
+        now_s = letter.sent_s = loop.time()
+        call = self.calls.begin(letter.id, letter, now_s=now_s,
+                                timeout_s=self._settings().integer("link.call_timeout_s"))
+        self._arm(call, loop)
+        self._wire.sent(letter)
+        self._lanes.heartbeat.spoke(now_s)
+
+    def _goes_on(self, letter: Letter, outcome: Outcome, loop: asyncio.AbstractEventLoop) -> bool:
+        """Settle a fact and send the next one at once, without a turn of the pump's task: so it is
+        while facts queue up and nothing else is due. False: the answer is left to the task."""
+        money = self._lanes.money
+        if (letter.lane is not money or self._late or not isinstance(outcome, Result)
+                or not self._rules.accepted or not money.told_now(letter, outcome, loop.time())):
+            return False
+        self._silent = 0
+        if not self._sent_next(money, loop):
+            self._resolve(None)
+        return True
+
+    def _sent_next(self, money: FactLane, loop: asyncio.AbstractEventLoop) -> bool:
+        for lane in self._order():
+            if lane is money:
+                break
+            if not lane.idle:
+                return False
+        socket, letter = self._wire.socket, money.ahead()
+        if letter is None:
+            return False
+        if socket is None or self._wire.answers_wait or not socket.send_now(letter.text):
+            money.keep(letter)
+            return False
+        self._keep_turns(money)
+        self._begin(letter, loop)
+        money.sent(letter)
+        return True
 
     async def _done(self, letter: Letter, outcome: Outcome, loop: asyncio.AbstractEventLoop
                     ) -> None:
@@ -228,34 +263,35 @@ class Pump:
     # --- what comes in -----------------------------------------------------------------------
 
     def answered(self, frame: ResultFrame | ErrorFrame) -> tuple[Match, Letter | None]:
-        """An answer came. What it means is worked out by the pump itself."""
+        """An answer came: whose it is. What it means is worked out by `take`."""
         match, call = self.calls.answered(frame.id)
-        if call is None:
-            return match, None
-        letter = call.about
+        return match, None if call is None else call.about
+
+    def take(self, frame: ResultFrame | ErrorFrame, match: Match, letter: Letter) -> None:
+        """Go on with an answer that was found to be that to `letter`."""
         outcome: Outcome
         if isinstance(frame, ResultFrame):
             outcome = self._desk().answer(letter.call, frame.payload)
         else:
             outcome = CallError(frame.code, frame.description, frame.details)
-        if match is Match.OPEN:
-            self._resolve(outcome)
-        else:
+        if match is not Match.OPEN:
             self._late.append((letter, outcome))
             self._wake.set()
-        return match, letter
+        elif not self._goes_on(letter, outcome, asyncio.get_running_loop()):
+            self._resolve((letter, outcome))
 
     def disconnected(self) -> None:
         """The link is gone: the open call fails at once."""
-        if self.calls.drop() is not None:
-            self._resolve(Disconnected())
+        call = self.calls.drop()
+        if call is not None:
+            self._resolve((call.about, Disconnected()))
         self._lanes.queries.give_up()
         self._lanes.notices.forget()
         self._wake.set()
 
-    def _resolve(self, outcome: Outcome) -> None:
+    def _resolve(self, answered: _Answered) -> None:
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result(outcome)
+            self._answer.set_result(answered)
 
     # --- one timer for all deadlines ---------------------------------------------------------
 
@@ -269,7 +305,8 @@ class Pump:
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._alarm = None
-        if self.calls.expire(loop.time()) is not None:
-            self._resolve(TimedOut())
+        expired = self.calls.expire(loop.time())
+        if expired is not None:
+            self._resolve((expired.about, TimedOut()))
         elif self.calls.open is not None:
             self._arm(self.calls.open, loop)

@@ -164,6 +164,12 @@ class LaneQueue:
         """Whether the next fact joins the window."""
         return len(self.window) == len(self.nos) < WINDOW
 
+    @property
+    def is_full_enough(self) -> bool:
+        """Whether the window needs no reading even when its first entry has gone."""
+        have = len(self.window)
+        return have > LOW or have == len(self.nos)
+
     def append(self, no: int, entry: Entry | None) -> None:
         """`no` is greater than all before it."""
         if entry is not None and self.has_room:
@@ -171,8 +177,11 @@ class LaneQueue:
         self.nos.append(no)
 
     def _index(self, no: int) -> int | None:
-        index = bisect_left(self.nos, no)
-        return index if index < len(self.nos) and self.nos[index] == no else None
+        nos = self.nos
+        if not nos:
+            return None
+        index = 0 if nos[0] == no else bisect_left(nos, no)
+        return index if index < len(nos) and nos[index] == no else None
 
     def remove(self, no: int) -> bool:
         index = self._index(no)

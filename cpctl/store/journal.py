@@ -243,7 +243,7 @@ class Journal:
 
     def head(self, lane: Lane) -> Entry | None:
         """The oldest fact of `lane` that waits."""
-        return next(iter(self._lanes.window(lane, 1)), None)
+        return self._lanes.head(lane)
 
     def upcoming(self, lane: Lane, n: int) -> tuple[Entry, ...]:
         """The next `n` (up to 16 are always at hand), the head first."""
@@ -253,6 +253,15 @@ class Journal:
         """The central system has the fact. With `alias` (session, dialect, its id): both in one
         full commit before this returns; without: lazily."""
         await self._end(no, DELIVERED, None, alias, full=alias is not None)
+
+    def settle_now(self, no: int) -> bool:
+        """As `settle` without alias where nothing is to be waited for; False: nothing was done."""
+        if len(self._lazy) + 1 >= LAZY_MARKS or not self._lanes.are_at_hand():
+            return False
+        mark = self._lanes.mark(no).but(state=DELIVERED)
+        self._put_lazily((DELIVERY, mark_row(no, mark)))
+        self._ended(no, mark, None)
+        return True
 
     async def abandon(self, no: int, reason: str,
                       alias: tuple[int, str, int | str] | None = None) -> None:
@@ -395,6 +404,8 @@ class Journal:
 
     def told_at(self, at: Now) -> str:
         """The time stamp a moment gets in a report: RFC 3339, UTC, milliseconds, Z."""
+        if self._dating.holds(at):
+            return utc_text(at.utc)
         return utc_text(facts_json.moment_of(self._dating.told_us(at)))
 
     async def synchronised(self, now: Now) -> None:

@@ -30,12 +30,17 @@ class Lanes:
         """The first `n` entries of a lane that are at hand."""
         return tuple(islice(self._queues[lane].window, n))
 
+    def head(self, lane: Lane) -> Entry | None:
+        """The first entry of a lane; None also while it is still to be read."""
+        window = self._queues[lane].window
+        return window[0] if window else None
+
     def at_hand(self) -> tuple[Entry, ...]:
         """The entries of both windows."""
         return tuple(entry for queue in self._queues.values() for entry in queue.window)
 
     def are_empty(self) -> bool:
-        return not any(queue.window for queue in self._queues.values())
+        return not any([queue.window for queue in self._queues.values()])
 
     def mark(self, no: int) -> Mark:
         return self._marks.get(no, Mark())
@@ -60,9 +65,15 @@ class Lanes:
 
     def end(self, no: int, state: str) -> None:
         """A fact waits no longer."""
-        was_waiting = any([queue.remove(no) for queue in self._queues.values()])
+        was_waiting = False
+        for queue in self._queues.values():
+            was_waiting |= queue.remove(no)
         self._abandoned += was_waiting and state == ABANDONED
         self._marks.pop(no, None)
+
+    def are_at_hand(self) -> bool:
+        """Whether no lane needs reading when its first entry has gone."""
+        return all([queue.is_full_enough for queue in self._queues.values()])
 
     def change(self, no: int, mark: Mark) -> None:
         """A fact waits on, with another mark."""

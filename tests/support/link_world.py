@@ -148,6 +148,13 @@ class Books:
             self.broken -= 1
             raise JournalError("disk full")
 
+    def settle_now(self, no: int) -> bool:
+        if self.broken:
+            return False
+        self._end(no, "delivered")
+        self.settled += 1
+        return True
+
     async def settle(self, no: int, alias: Any = None) -> None:
         self._write()
         self._end(no, "delivered")
@@ -304,11 +311,16 @@ class MemorySocket:
         return text
 
     async def send(self, text: str) -> None:
-        if self.closed or self.dead:
+        if not self.send_now(text):
             raise ConnectionLost(1006, "closed")
+
+    def send_now(self, text: str) -> bool:
+        if self.closed or self.dead:
+            return False
         frame = json.loads(text)
         self.heard.append(frame)
         self.on_frame(frame)
+        return True
 
     async def ping(self) -> Awaitable[object]:
         self.pings += 1

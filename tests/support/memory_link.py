@@ -47,10 +47,15 @@ class StationEnd:
         return text
 
     async def send(self, text: str) -> None:
+        if not self.send_now(text):
+            raise ConnectionLost(*(self._wire.closed or (1006, "")))
+
+    def send_now(self, text: str) -> bool:
         if self._wire.closed is not None:
-            raise ConnectionLost(*self._wire.closed)
+            return False
         if self._network.passes("station", text) and self._alive():
             self._wire.to_central.put_nowait(text)
+        return True
 
     def _alive(self) -> bool:
         return not self._wire.silent and self._wire.closed is None
