@@ -44,6 +44,8 @@ def _books(app: App) -> Iterator[Check]:
     old = waiting.oldest is not None and (now.utc - waiting.oldest.utc).total_seconds() > OLD_S
     yield check("journal", not old, f"{waiting.count} waiting",
                 "something has waited for an hour: cpctl journal list")
+    yield check("told", not waiting.abandoned, f"{waiting.abandoned} given up",
+                "cpctl journal list --state abandoned, then cpctl journal retry")
 
 
 def _devices(app: App) -> Iterator[Check]:

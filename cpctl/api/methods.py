@@ -115,7 +115,9 @@ class StationMethods:
             "link": Line(app).link(),
             "clock": {"utc": time_of(now), "quality": now.quality.value,
                       "trusted": now.quality.trusted},
-            "journal": {"waiting": waiting.count, "oldest": time_of(waiting.oldest)},
+            "journal": {"waiting": waiting.count, "oldest": time_of(waiting.oldest),
+                        "abandoned": waiting.abandoned, "unreadable": waiting.unreadable,
+                        "shed": waiting.shed},
             "evses": [evse(one, words) for one in picture.evses],
         }
 

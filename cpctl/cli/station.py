@@ -12,6 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself would cost a tenth of the start
     from typing import Any
 
+# key of the picture -> the words behind its number; shown only when there is any
+GIVEN_UP = (("abandoned", "given up"), ("unreadable", "unreadable"), ("shed", "samples shed"))
+
 
 def add(name: str, parser: ArgumentParser) -> None:
     common(parser, top=False)
@@ -50,7 +53,8 @@ def _picture(screen: Screen, picture: dict[str, Any]) -> None:
                 f"{protocol} since {moment(link.get('since'))}")
     screen.line(f"clock    {moment(clock['utc'])} ({clock['quality']})")
     oldest = f", oldest {moment(journal['oldest'])}" if journal.get("oldest") else ""
-    screen.line(f"journal  {journal['waiting']} waiting{oldest}")
+    given_up = "".join(f", {journal[key]} {words}" for key, words in GIVEN_UP if journal.get(key))
+    screen.line(f"journal  {journal['waiting']} waiting{oldest}{given_up}")
     for fault in picture["station"]["faults"]:
         screen.line(_fault(screen, fault))
     screen.line()

@@ -436,6 +436,20 @@ def test_doctor_names_what_is_wrong_and_the_next_step(tmp_path: Path) -> None:
     with_api(story, tmp_path)
 
 
+def test_what_was_given_up_is_shown(tmp_path: Path) -> None:
+    async def story(api: Api) -> None:
+        await api.bench.charge()
+        api.bench.app.journal._shed = 7  # what a short disk leaves behind
+        assert (await api("status"))["journal"]["shed"] == 7
+        no = (await api("journal.list", state="waiting"))["entries"][0]["no"]
+        await api.bench.app.journal.abandon(no, "refused 3 times")
+        assert (await api("status"))["journal"]["abandoned"] == 1
+        checks = {one["check"]: one for one in (await api("doctor"))["checks"]}
+        assert not checks["told"]["good"] and "cpctl journal" in checks["told"]["next"]
+
+    with_api(story, tmp_path)
+
+
 def test_doctor_tells_of_a_link_that_is_held_down(tmp_path: Path) -> None:
     async def story(api: Api) -> None:
         await api("ocpp.disconnect")
