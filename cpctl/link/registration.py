@@ -11,6 +11,7 @@ from typing import Any
 from cpctl.core.values import Registration
 
 OWN_INTERVAL_S = 60.0  # when the central system leaves the interval to us (0)
+LONGEST_INTERVAL_S = 86_400.0  # more is taken for a mistake: nobody wants a station mute for years
 
 
 class BootRules:
@@ -51,7 +52,7 @@ class BootRules:
             self._accepted = content
             return
         own_s = OWN_INTERVAL_S * (0.75 + 0.5 * jitter)
-        self._due_s = now_s + (interval_s if interval_s > 0 else own_s)
+        self._due_s = now_s + (min(interval_s, LONGEST_INTERVAL_S) if interval_s > 0 else own_s)
 
     def unanswered(self, wait_s: float, *, now_s: float) -> None:
         """The announcement was refused by an error, or not answered at all."""

@@ -337,3 +337,34 @@ def test_a_start_refused_with_id_zero_ends_the_transaction(status: str) -> None:
             assert (stop["transactionId"], stop["reason"]) == (0, "DeAuthorized")
 
     virtual_loop.run(story())
+
+
+@pytest.mark.requirement("16.BOOT.4")
+@pytest.mark.parametrize("time", ["", "yesterday", "2026-13-45T99:99:99Z", "1767225600"])
+def test_an_acceptance_counts_though_its_time_cannot_be_read(time: str) -> None:
+    async def story() -> None:
+        async with world(start=False) as w:
+            w.central.behave("BootNotification", Reply(
+                {"status": "Accepted", "currentTime": time, "interval": 300}))
+            await w.start()
+            await w.until(lambda: w.status() == "Available", 30)
+            await charge_once(w)
+            await w.delivered()
+
+            assert len(w.calls("BootNotification")) == 1
+            await w.assert_books_agree()
+
+    virtual_loop.run(story())
+
+
+@pytest.mark.requirement("16.BOOT.6")
+@pytest.mark.parametrize("status", ["Pending", "Rejected"])
+def test_an_absurd_interval_does_not_silence_the_station_for_years(status: str) -> None:
+    async def story() -> None:
+        async with world(start=False) as w:
+            w.central.behave("BootNotification", Reply(
+                {"status": status, "currentTime": "2026-05-01T08:00:00Z", "interval": 2**31}))
+            await w.start()
+            await w.until(lambda: w.status() == "Available", 2 * 86_400)
+
+    virtual_loop.run(story())
