@@ -259,7 +259,7 @@ def _take_session(db: Database, loaded: Loaded, session: int) -> None:
         stored = loaded.asked.get(no)  # those have been read already
         if stored is None:
             row = con.execute("SELECT * FROM facts WHERE no = ?", (no,)).fetchone()
-            facts[no] = stored_of(row).fact if FACTS.is_sound(row) else None
+            facts[no] = stored_of(row).fact if row and FACTS.is_sound(row) else None
         else:
             facts[no] = stored.fact
     loaded.sessions[session] = {no: fact for no, fact in facts.items() if fact is not None}
