@@ -18,17 +18,19 @@ FRAME_HEADER = 24
 FRAME = FRAME_HEADER + PAGE_BYTES
 _INT_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 Pages = Callable[[int], bytes]
+_WORD = 0xFFFFFFFF
 
 
 def committed_frames(wal: bytes) -> list[tuple[int, int]]:
     """(page number, offset of the page) of each frame up to the last commit of this round.
 
     Frames of the round bear its salt. When the log's own header is broken, the salt of the first
-    frame is taken: what follows was written after it.
+    frame is taken: what follows was written after it. A commit whose last page was never written
+    (the process was killed after the page's header) does not count.
     """
     salt = _salt(wal)
     frames: list[tuple[int, int]] = []
-    committed = 0
+    before = committed = 0
     for start in range(WAL_HEADER, len(wal) - FRAME + 1, FRAME):
         page, size = struct.unpack_from(">II", wal, start)
         if wal[start + 8:start + 16] != salt:
@@ -38,8 +40,47 @@ def committed_frames(wal: bytes) -> list[tuple[int, int]]:
             break
         frames.append((page, start + FRAME_HEADER))
         if size:
-            committed = len(frames)
+            before, committed = committed, len(frames)
+    if committed and _is_torn(wal, frames[committed - 1][1] - FRAME_HEADER):
+        return frames[:before]
     return frames[:committed]
+
+
+def _is_torn(wal: bytes, start: int) -> bool:
+    """The page of the frame at `start` is not the one its header was written for, and no flipped
+    bit explains it. The checksum is linear, so that one flipped bit can be told from another page.
+
+    Source: the SQLite file format, 4.2 "Checksum Algorithm".
+    """
+    chained = start - FRAME + 16 if start > WAL_HEADER else WAL_HEADER - 8
+    first, second = struct.unpack_from(">II", wal, chained)
+    page = start + FRAME_HEADER
+    order = ">" if wal[3] & 1 else "<"
+    words = struct.unpack(f"{order}{(8 + PAGE_BYTES) // 4}I",
+                          wal[start:start + 8] + wal[page:page + PAGE_BYTES])
+    for index in range(0, len(words), 2):
+        first = (first + words[index] + second) & _WORD
+        second = (second + words[index + 1] + first) & _WORD
+    stored = struct.unpack_from(">II", wal, start + 16)
+    if (first, second) == stored:
+        return False
+    if ((first ^ stored[0]) | (second ^ stored[1]) << 32).bit_count() == 1:
+        return False
+    return not _is_one_bit((stored[0] - first) & _WORD, (stored[1] - second) & _WORD, len(words))
+
+
+def _is_one_bit(first: int, second: int, words: int) -> bool:
+    """Whether one flipped bit in one of `words` words makes this difference of the checksum."""
+    steps = [sign << bit for bit in range(32) for sign in (1, -1)]
+    even, odd = (1, 1), (0, 1)  # what a word of the last pair does to the sums
+    for _ in range(words // 2):
+        for one, other in (even, odd):
+            if any((step * one) & _WORD == first and (step * other) & _WORD == second
+                   for step in steps):
+                return True
+        even = (even[0] + even[1]) & _WORD, (even[0] + 2 * even[1]) & _WORD
+        odd = (odd[0] + odd[1]) & _WORD, (odd[0] + 2 * odd[1]) & _WORD
+    return False
 
 
 def _salt(wal: bytes) -> bytes:

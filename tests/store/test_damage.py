@@ -274,10 +274,7 @@ def test_no_flipped_bit_of_the_file_header_stops_the_station(tmp_path: Path) -> 
 
 def _is_last_header(wal: bytes, place: int) -> bool:
     """A flip in the header of the last frame looks like a torn end of the log."""
-    frames = (len(wal) - 32) // 4120
-    salt = wal[16:24]
-    last = max(index for index in range(frames) if wal[32 + index * 4120 + 8:][:8] == salt)
-    start = 32 + last * 4120
+    start = _last_frame(wal)
     return start <= place < start + 24
 
 
@@ -422,3 +419,44 @@ def test_a_log_whose_own_header_is_broken_is_read_nonetheless(tmp_path: Path) ->
         assert len(found) == 19
 
     run(story())
+
+
+def _last_frame(wal: bytes) -> int:
+    frames = (len(wal) - 32) // 4120
+    salt = wal[16:24]
+    last = max(index for index in range(frames) if wal[32 + index * 4120 + 8:][:8] == salt)
+    return 32 + last * 4120
+
+
+@pytest.mark.requirement("16.OFF.9")
+def test_a_page_that_a_kill_left_unwritten_is_no_damage(tmp_path: Path) -> None:
+    """The header of the last frame is there, its page is still that of an older round."""
+    files, owed = run(known_books(tmp_path / "live" / "journal.db", close=False))
+    wal = bytearray(files[FILES[1]])
+    page = _last_frame(wal) + 24
+    wal[page:page + 4096] = files[FILES[0]][4096:8192]
+
+    async def look(path: Path) -> None:
+        journal, found = await found_in(path)
+        assert not journal.report.damaged
+        check_owed(owed, found, 5)
+        await journal.close()
+
+    run(look(laid_out(tmp_path / "torn", files | {FILES[1]: bytes(wal)})))
+
+
+def test_every_kind_of_flipped_bit_in_the_last_page_of_the_log_is_damage(tmp_path: Path) -> None:
+    rng = seeded()
+    files, _ = run(known_books(tmp_path / "live" / "journal.db", close=False))
+    start = _last_frame(files[FILES[1]])
+
+    async def look(path: Path) -> bool:
+        journal, _ = await found_in(path)
+        await journal.close()
+        return journal.report.damaged
+
+    places = [24, 4119, *(rng.randrange(24, 4120) for _ in range(12))]
+    for place in places:
+        broken = bytearray(files[FILES[1]])
+        broken[start + place] ^= 1 << rng.randrange(8)
+        assert run(look(laid_out(tmp_path / "flip", files | {FILES[1]: bytes(broken)}))), place
