@@ -6,14 +6,13 @@ Modbus RTU slave measures it. The embedded central system keeps the books to com
 
 import asyncio
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.modbus_slave import ModbusSlave
-from support.pcscd import missing, run_in_pcsc_namespace
+from support.pcscd import need_pcscd, run_in_pcsc_namespace
 from support.real_station import Daemon, Supply, told_registers
 
 from cpctl.demo.csms import CentralSystem, serve
@@ -25,11 +24,7 @@ CARD, OTHER = "04A1B2C3D4E5F6", "04112233445566"
 
 
 def tell(story: str) -> dict[str, Any]:
-    lacking = missing()
-    if lacking and os.environ.get("CPCTL_REAL") == "required":
-        pytest.fail(lacking)
-    if lacking:
-        pytest.skip(lacking)
+    need_pcscd()
     done = run_in_pcsc_namespace(STORY, story, timeout_s=300.0)
     assert done.returncode == 0, done.stdout + done.stderr
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

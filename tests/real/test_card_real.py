@@ -5,12 +5,11 @@ part is a failure.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.pcscd import missing, run_in_pcsc_namespace
+from support.pcscd import need_pcscd, run_in_pcsc_namespace
 
 pytestmark = pytest.mark.real
 
@@ -19,11 +18,7 @@ STORY = Path(__file__).with_name("card_story.py")
 
 @pytest.fixture(scope="module", autouse=True)
 def real_parts() -> None:
-    lacking = missing()
-    if lacking and os.environ.get("CPCTL_REAL") == "required":
-        pytest.fail(lacking)
-    if lacking:
-        pytest.skip(lacking)
+    need_pcscd()
 
 
 def tell(story: str) -> dict[str, Any]:
