@@ -174,10 +174,11 @@ async def _charge_one_car(station: Station, central: CentralSystem, teller: Tell
     teller.step("the same card again")
     station.call("sim.tap", token=CARD)
     await station.until("Finishing")
+    await central.until(lambda books: books.transactions and not books.open_transactions(), 30)
     teller.step("the cable is unplugged")
     station.call("sim.unplug", evse=1)
     await station.until("Available")
-    await central.until(lambda books: books.transactions and not books.open_transactions(), 30)
+    await central.until(lambda books: books.status(1) == "Available", 30)
 
 
 def _summary(station: Station, central: CentralSystem) -> bool:
