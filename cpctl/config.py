@@ -36,7 +36,6 @@ __all__ = ["Config", "ConfigError", "DeviceSpec", "Difference", "EvseSpec", "Pro
 
 SCHEMA_VERSION = 1
 SPOKEN = ("1.6",)
-EXIT_CODE = 78  # EX_CONFIG
 
 
 class StationSpec(NamedTuple):

@@ -69,9 +69,6 @@ DEVICE_FAULTS = {
     "reader": FaultCode.READER_LOST,
 }
 
-_PILOT_FAULTS = (FaultCode.PILOT_SHORTED, FaultCode.PILOT_UNAVAILABLE, FaultCode.PILOT_LOST,
-                 FaultCode.DIODE_MISSING)
-
 
 def on_device(evse: Evse, event: DeviceEvent, around: Around, now: Now, settings: Settings
               ) -> Moved:

@@ -102,9 +102,7 @@ class World:
         self.board = self._new_board()
         self.app: App | None = None
         self.generation = 0
-        self.cut = asyncio.Event()
         self.coils_at_start: list[bool] = []
-        self.delivered_wh: dict[int, int] = {}
         self._task: asyncio.Task[Any] | None = None
         self._state = directory / "life-0"
         self._state.mkdir()
@@ -121,7 +119,6 @@ class World:
 
     async def start(self, *, ready: bool = True) -> None:
         """Bring a daemon up on the disk as it is."""
-        self.cut.clear()
         text = config_text(self._state, **self.options)
         path = self._state / "cpctl.toml"
         path.write_text(text)
