@@ -33,8 +33,9 @@ from cpctl.app_parts import (
     route_of,
 )
 from cpctl.app_reload import reload
+from cpctl.app_services import Services
 from cpctl.config import Config
-from cpctl.core.effects import Effect, Query
+from cpctl.core.effects import Effect, Notice, Query
 from cpctl.core.events import (
     Booted,
     ClockStepped,
@@ -91,6 +92,7 @@ class App:
     executor: Executor
     authorizer: Authorizer
     requests: LocalRequests
+    services: Services
 
     def __init__(self, config: Config, seams: Seams, hardware: Hardware):
         from cpctl.link.tap import FrameTap
@@ -203,6 +205,7 @@ class App:
             settings=lambda: self.loop.settings, now=self.clock.now, post=self.post,
             spawn=self._start)
         self.link = self._build_link()
+        self.services = Services(self)
         self.executor = Executor(
             gate=self.gate, books=self.journal, shelf=self.station_store, tokens=self.authbook,
             hands=self._hands(), post=self.post)
@@ -227,8 +230,9 @@ class App:
     def _hands(self) -> Hands:
         return Hands(
             offer=self.keeper.offer, lock=self.devices.lock, unlock=self.devices.unlock,
-            show=self.devices.show, authorize=self.authorizer.authorize, answer=self._answer,
-            notify=self.link.notify, facts_waiting=self.link.facts_waiting,
+            show=self.devices.show, authorize=self.authorizer.authorize, answer=self.answer,
+            notify=self._notify, delegate=self.services.delegate, tell=self.services.tell,
+            firmware=self.services.firmware, facts_waiting=self.link.facts_waiting,
             restart=self._restart, setting_lost=self._setting_lost)
 
     def _build_link(self) -> Link:
@@ -254,7 +258,7 @@ class App:
         log.info("start: %s, %d session(s) left open", cause.value, len(open_sessions))
         self.door.open(self.loop, self.station_store, Booted(
             cause, next_session=self.journal.next_session, open_sessions=open_sessions,
-            latched=self.journal.latched(), kept=kept,
+            latched=self.journal.latched(), kept=kept, records=self.station_store.records,
             journal_good=not self.journal.report.damaged,
             journal_detail=finding(self.journal.report)))
         if reset_failed(kept, now.boot, self.config.station.on_reset):
@@ -403,7 +407,11 @@ class App:
         text = self.station_store.settings_texts.get(setting, initial)
         self.loop.change_setting(setting, text)
 
-    def _answer(self, request: RequestId, reply: Reply) -> None:
+    def _notify(self, notice: Notice, triggered: bool) -> None:
+        self.link.notify(notice, triggered=triggered)
+
+    def answer(self, request: RequestId, reply: Reply) -> None:
+        """A request was decided: whoever asked is told."""
         if request.origin is Origin.LOCAL:
             self.requests.answer(request, reply)
         else:

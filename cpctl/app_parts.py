@@ -22,6 +22,7 @@ from cpctl.dialects.base import Dialect
 from cpctl.runtime.clock import TimeSource
 from cpctl.runtime.devices import Fitted, FittedReader
 from cpctl.runtime.supervisor import Notifier
+from cpctl.services.child import Children
 from cpctl.store.db import ThreadWriter, Writer
 from cpctl.store.entries import OpenReport
 from hal import registry
@@ -63,6 +64,7 @@ class Seams:
     deadman: DeadMan | None = None
     board: Board | None = None
     notifier: Notifier | None = None
+    children: Children | None = None
     api: bool = True
     signals: bool = True
 

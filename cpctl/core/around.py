@@ -3,7 +3,7 @@
 Station-wide decisions reach an EVSE in this way only.
 """
 
-from cpctl.core import limits, power
+from cpctl.core import charging_profiles, limits, power
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.state import Around, Evse, Station
@@ -61,17 +61,27 @@ def around(station: Station, now: Now, settings: Settings) -> dict[int, Around]:
         nominal_voltage_v=layout.nominal_voltage_v,
         wind_down_s=SHUTDOWN_WIND_DOWN_S if station.shutdown else WIND_DOWN_S,
     )
-    if layout.station_max_current_a is None:
-        return {evse.id: plain for evse in station.evses}
-    return _with_shares(station, plain, now)
+    return _with_limits(station, plain, now, settings)
 
 
-def _with_shares(station: Station, plain: Around, now: Now) -> dict[int, Around]:
-    wanting = sorted((evse for evse in station.evses if power.intends_to_charge(evse, plain)),
-                     key=_seniority)
-    shares = limits.shares(station.evses, [evse.id for evse in wanting],
-                           station.layout.station_max_current_a, now.mono_ns)
-    return {evse.id: plain.with_share(shares[evse.id]) for evse in station.evses}
+def _with_limits(station: Station, plain: Around, now: Now, settings: Settings
+                 ) -> dict[int, Around]:
+    """What charging profiles allow each EVSE, and its share of what all may have together."""
+    every = {evse.id: plain for evse in station.evses}
+    total_a = station.layout.station_max_current_a
+    if station.profiles:
+        every = {evse.id: plain.with_profile(
+            charging_profiles.evse_limit_a(station, evse, now, settings))
+            for evse in station.evses}
+        station_a = charging_profiles.station_limit_a(station, now, settings)
+        if station_a is not None:
+            total_a = station_a if total_a is None else min(total_a, station_a)
+    if total_a is None:
+        return every
+    wanting = sorted((evse for evse in station.evses
+                      if power.intends_to_charge(evse, every[evse.id])), key=_seniority)
+    shares = limits.shares(station.evses, [evse.id for evse in wanting], total_a, now.mono_ns)
+    return {evse.id: every[evse.id].with_share(shares[evse.id]) for evse in station.evses}
 
 
 def _seniority(evse: Evse) -> int:

@@ -5,10 +5,14 @@ jobs. The executor carries effects out in the order of law 3: release, record, a
 tell; within a grade in the order given.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cpctl.core.faults import FaultCode
+from cpctl.core.jobs import FirmwareOrder, FirmwareStatus, LogStatus, Trigger
 from cpctl.core.now import Now
 from cpctl.core.values import (
     IdToken,
@@ -21,6 +25,9 @@ from cpctl.core.values import (
     TokenInfo,
 )
 from hal.values import Offer
+
+if TYPE_CHECKING:
+    from cpctl.core.events import Request
 
 # --- facts -----------------------------------------------------------------------------------
 
@@ -138,6 +145,21 @@ class SecurityEventRaised(Fact):
     critical: bool = False
 
 
+@dataclass(frozen=True)
+class FirmwareStatusChanged(Fact):
+    """Where an update is. `job` None: an unsigned update of 1.6."""
+
+    job: int | None
+    status: FirmwareStatus
+
+
+# --- what outlives restarts beside the books -------------------------------------------------
+
+
+class Kept:
+    """Marker of the values that `KeepRecord` keeps; a subclass is a frozen dataclass."""
+
+
 # --- notices, queries ------------------------------------------------------------------------
 
 
@@ -157,6 +179,25 @@ class ClockSample(Notice):
     context: ReadingContext
     values: tuple[Measured, ...]
     session: int | None = None
+
+
+@dataclass(frozen=True)
+class LogStatusTold(Notice):
+    """How an upload is going. `job` None: of GetDiagnostics, or none runs (then IDLE).
+    `diagnostics`: to be told in the words of DiagnosticsStatusNotification (1.6)."""
+
+    job: int | None
+    status: LogStatus
+    diagnostics: bool = False
+
+
+@dataclass(frozen=True)
+class FirmwareStatusTold(Notice):
+    """Where the update is, because somebody asked. `signed`: in the words of a signed one."""
+
+    job: int | None
+    status: FirmwareStatus
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,6 +228,15 @@ class SendVendorMessage(Query):
     vendor: str
     message: str | None
     content: str | None
+
+
+@dataclass(frozen=True)
+class SignCertificate(Query):
+    """Have a certificate made for our new key; `csr` is PEM. Answered by CertificateSigningAnswered
+    with this `ask`."""
+
+    ask: int
+    csr: str
 
 
 # --- effects ---------------------------------------------------------------------------------
@@ -264,6 +314,14 @@ class Keep(Effect):
 
 
 @dataclass(frozen=True)
+class KeepRecord(Effect):
+    """As `Keep`, for a value of more than a word; at the next start it is in `Booted.records`."""
+
+    key: str
+    record: Kept | None
+
+
+@dataclass(frozen=True)
 class SaveSetting(Effect):
     """Keep a setting over restarts. The loop uses the new value from the next event on."""
 
@@ -304,7 +362,46 @@ class Answer(Effect):
 
 @dataclass(frozen=True)
 class Notify(Effect):
+    """`triggered`: asked for by the central system, may go out while it has not accepted us."""
+
     notice: Notice
+    triggered: bool = False
+
+
+@dataclass(frozen=True)
+class Delegate(Effect):
+    """A request that somebody outside carries out and answers (lists, certificates, uploads,
+    vendors): exactly one answer comes from there."""
+
+    request: Request
+
+
+@dataclass(frozen=True)
+class Tell(Effect):
+    """A message that was asked for, once the answer is out. `evse` None: all of them."""
+
+    what: Trigger
+    evse: int | None = None
+    connector: int | None = None
+
+
+@dataclass(frozen=True)
+class FetchFirmware(Effect):
+    """Download and check; comes back as FirmwareMoved. One at a time: a new order ends the old."""
+
+    order: FirmwareOrder
+
+
+@dataclass(frozen=True)
+class CancelFirmware(Effect):
+    """Stop fetching; what was fetched is thrown away."""
+
+
+@dataclass(frozen=True)
+class InstallFirmware(Effect):
+    """Install what was fetched; comes back as FirmwareMoved, or we are restarted into it."""
+
+    order: FirmwareOrder
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,21 @@ answered exactly once by an `Answer` effect. An event with `evse` None concerns 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from cpctl.core.effects import TransactionEnded, TransactionSampled, TransactionStarted
+from cpctl.core.effects import Kept, TransactionEnded, TransactionSampled, TransactionStarted
 from cpctl.core.faults import FaultCode
+from cpctl.core.jobs import (
+    CertificateHash,
+    CertificateUse,
+    FirmwareOrder,
+    FirmwareStatus,
+    LogOrder,
+    LogStatus,
+    Trigger,
+)
 from cpctl.core.now import Now
+from cpctl.core.profiles import ChargingProfile, Purpose, RateUnit
 from cpctl.core.values import (
     BootCause,
     IdToken,
@@ -52,13 +63,15 @@ class OpenSession:
 
 @dataclass(frozen=True)
 class Booted(Event):
-    """The daemon starts. Coils are off already. `kept` is what `Keep` effects stored."""
+    """The daemon starts. Coils are off already. `kept` is what `Keep` effects stored, `records`
+    what `KeepRecord` effects did, by key."""
 
     cause: BootCause
     next_session: int
     open_sessions: tuple[OpenSession, ...] = ()
     latched: tuple[tuple[int | None, FaultCode], ...] = ()  # faults not cleared in the books
     kept: Mapping[str, str] = field(default_factory=dict)
+    records: Mapping[str, Kept] = field(default_factory=dict)
     journal_good: bool = True
     journal_detail: str = ""  # what was found, when it is not
 
@@ -262,6 +275,34 @@ class FactAbandoned(Event):
     reason: str
 
 
+# --- jobs ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LogUploadMoved(Event):
+    """How the upload of `order` is going; the last one of an order is an end state."""
+
+    order: LogOrder
+    status: LogStatus
+
+
+@dataclass(frozen=True)
+class FirmwareMoved(Event):
+    """Where the update of `order` is; `detail` is for people."""
+
+    order: FirmwareOrder
+    status: FirmwareStatus
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class CertificateSigningAnswered(Event):
+    """Whether the central system has a certificate made for the CSR of `ask`."""
+
+    ask: int
+    accepted: bool
+
+
 # --- requests --------------------------------------------------------------------------------
 
 
@@ -284,6 +325,7 @@ class StartRequested(Request):
     connector: int | None = None
     authorize: bool = False
     remote_start: int | None = None
+    profile: ChargingProfile | None = None
 
 
 @dataclass(frozen=True)
@@ -356,3 +398,119 @@ class VendorMessageReceived(Request):
 @dataclass(frozen=True)
 class PresenceRequested(Request):
     """Nothing but an answer is wanted (used for requests that the dialect renders from views)."""
+
+
+@dataclass(frozen=True)
+class ListEntry:
+    """One token of a local list; `info` None: to be taken out (differential only)."""
+
+    token: IdToken
+    info: TokenInfo | None
+
+
+@dataclass(frozen=True)
+class ListUpdateRequested(Request):
+    """SendLocalList; `full` False: differential."""
+
+    full: bool
+    version: int
+    entries: tuple[ListEntry, ...] = ()
+
+
+@dataclass(frozen=True)
+class ListVersionRequested(Request):
+    """Answered with a `ListVersion`."""
+
+
+@dataclass(frozen=True)
+class ReserveRequested(Request):
+    """Keep an EVSE for `token`, or for a token of `group`. `evse` None: any (connector 0)."""
+
+    id: int
+    expires: datetime
+    token: IdToken
+    group: IdToken | None = None
+    evse: int | None = None
+    connector: int | None = None
+
+
+@dataclass(frozen=True)
+class CancelReservationRequested(Request):
+    id: int
+
+
+@dataclass(frozen=True)
+class TriggerRequested(Request):
+    """A message is wanted. `evse` None: of all that there are, the station included."""
+
+    what: Trigger
+    evse: int | None = None
+    connector: int | None = None
+
+
+@dataclass(frozen=True)
+class SetProfileRequested(Request):
+    """`evse` None: of the station."""
+
+    profile: ChargingProfile
+    evse: int | None = None
+
+
+@dataclass(frozen=True)
+class ClearProfilesRequested(Request):
+    """All criteria that are given must fit; `id` alone decides when given. `everywhere` True:
+    no EVSE was named; else `evse` None means the station's own profiles."""
+
+    id: int | None = None
+    everywhere: bool = True
+    evse: int | None = None
+    purpose: Purpose | None = None
+    stack_level: int | None = None
+
+
+@dataclass(frozen=True)
+class CompositeRequested(Request):
+    """Answered with a `CompositeSchedule`. `evse` None: the station's connection to the grid."""
+
+    duration_s: int
+    evse: int | None = None
+    unit: RateUnit | None = None
+
+
+@dataclass(frozen=True)
+class LogRequested(Request):
+    """Answered with a `LogFile`; progress comes as LogUploadMoved."""
+
+    order: LogOrder
+
+
+@dataclass(frozen=True)
+class FirmwareRequested(Request):
+    """Update the firmware; progress is told as FirmwareStatusChanged facts."""
+
+    order: FirmwareOrder
+
+
+@dataclass(frozen=True)
+class CertificateInstallRequested(Request):
+    use: CertificateUse
+    pem: str
+
+
+@dataclass(frozen=True)
+class CertificateDeleteRequested(Request):
+    hash: CertificateHash
+
+
+@dataclass(frozen=True)
+class CertificatesRequested(Request):
+    """Answered with `Certificates`. `uses` empty: all."""
+
+    uses: tuple[CertificateUse, ...] = ()
+
+
+@dataclass(frozen=True)
+class CertificateSignedRequested(Request):
+    """The certificate (chain, PEM) that was made for our CSR."""
+
+    pem: str

@@ -18,6 +18,8 @@ def claims_on_current(evse: Evse, around: Around) -> tuple[tuple[str, float], ..
     claims = [("hardware", evse.layout.max_current_a)]
     if evse.plug.cable_a is not None:
         claims.append(("cable", evse.plug.cable_a))
+    if around.profile_a is not None:
+        claims.append(("profile", around.profile_a))
     if around.share_a is not None:
         claims.append(("station", around.share_a))
     return tuple(claims)

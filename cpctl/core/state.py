@@ -11,6 +11,7 @@ from cpctl.core.effects import TransactionStarted
 from cpctl.core.events import OpenSession
 from cpctl.core.faults import CATALOGUE, FaultCode
 from cpctl.core.now import Now
+from cpctl.core.profiles import InstalledProfile
 from cpctl.core.values import (
     EvseLayout,
     IdToken,
@@ -303,7 +304,8 @@ class Around:
 
     `may_serve`: the station may open sessions (booted, registered as policy wants, not going
     down). `ending`: why the station ends what runs, `resume` that transactions stay open for the
-    next life. `share_a`: its part of the station's current. `stopping`: faults of the station.
+    next life. `share_a`: its part of the station's current, `profile_a` what its charging profiles
+    allow (None: they say nothing), both in A per phase. `stopping`: faults of the station.
     """
 
     online: bool = False
@@ -314,6 +316,7 @@ class Around:
     ending: StopReason | None = None
     resume: bool = False
     share_a: float | None = None
+    profile_a: float | None = None
     next_session: int = 1
     silence_s: float = 30.0
     nominal_voltage_v: float = 230.0
@@ -321,6 +324,9 @@ class Around:
 
     def with_share(self, share_a: float | None) -> "Around":
         return replace(self, share_a=share_a)
+
+    def with_profile(self, profile_a: float | None) -> "Around":
+        return replace(self, profile_a=profile_a)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +353,7 @@ class Station:
     clock_slot: int | None = None  # monotonic moment of the next clock-aligned reading
     clock_interval: int = 0
     settled_at: int = 0  # up to this moment all deadlines are served
+    profiles: tuple[InstalledProfile, ...] = ()
 
     def evse(self, number: int | None) -> Evse | None:
         for one in self.evses:

@@ -7,7 +7,7 @@ arguments give the same result. `next_deadline` tells when to come back without 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from cpctl.core import boot, claims, metering, requests, rules
+from cpctl.core import boot, charging_profiles, claims, metering, requests, rules
 from cpctl.core import evse as moves
 from cpctl.core.around import around, may_serve
 from cpctl.core.effects import (
@@ -289,3 +289,5 @@ def _deadlines(station: Station, now: Now, settings: Settings) -> Iterator[int |
     yield from (claim.until for claim in station.waiting)
     yield station.clock_slot
     yield station.reset_by if not station.restarted else None
+    if station.profiles:
+        yield charging_profiles.next_change(station, now, settings)

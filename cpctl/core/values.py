@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from cpctl.core.jobs import Content
+
 
 class TokenKind(Enum):
     """What a token is, in the words of OCPP 2.x IdTokenEnumType (1.6 knows only the text)."""
@@ -146,16 +148,25 @@ class Outcome(Enum):
     FAULTED = "faulted"
     UNAVAILABLE = "unavailable"
     FAILED = "failed"
+    ACCEPTED_CANCELED = "accepted_canceled"  # accepted; what ran before was cancelled for it
+    NOT_FOUND = "not_found"
+    NOT_IMPLEMENTED = "not_implemented"
+    VERSION_MISMATCH = "version_mismatch"
+    UNKNOWN_MESSAGE = "unknown_message"  # the vendor is known, its message is not
+    INVALID_CERTIFICATE = "invalid_certificate"
+    REVOKED_CERTIFICATE = "revoked_certificate"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to one request. `code` and `hint` are for people at the local socket."""
+    """The answer to one request. `code` and `hint` are for people at the local socket; `content`
+    is what the answer holds beside its outcome."""
 
     outcome: Outcome
     code: str = ""
     hint: str = ""
     session: int | None = None
+    content: Content | None = None
 
 
 class Origin(Enum):

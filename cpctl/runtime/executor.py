@@ -22,11 +22,17 @@ from cpctl.core.effects import (
     Answer,
     Authorize,
     BarPower,
+    CancelFirmware,
+    Delegate,
     Effect,
     EnergisePower,
     Fact,
+    FetchFirmware,
     ForgetTokens,
+    InstallFirmware,
     Keep,
+    KeepRecord,
+    Kept,
     LockPlug,
     Notice,
     Notify,
@@ -40,9 +46,10 @@ from cpctl.core.effects import (
     SessionOpened,
     SetOffer,
     Show,
+    Tell,
     UnlockPlug,
 )
-from cpctl.core.events import EnergiseRefused, Event, JournalFailed, JournalRecovered
+from cpctl.core.events import EnergiseRefused, Event, JournalFailed, JournalRecovered, Request
 from cpctl.core.now import Now
 from cpctl.core.values import IdToken, Outcome, Reply, RequestId, ResetKind, TokenInfo
 from cpctl.store.errors import FactUnwritable, StoreError
@@ -78,6 +85,9 @@ class Shelf(Protocol):
 
     async def save_setting(self, setting: str, text: str) -> None: ...
     async def keep(self, key: str, value: str | None) -> None: ...
+    def record_entry(self, key: str, record: Kept | None) -> tuple[str, str | None]:
+        """How a record is kept: the key and the text for `keep`."""
+        ...
 
 
 class Tokens(Protocol):
@@ -95,7 +105,10 @@ class Hands:
     show: Callable[[int | None, str], None]
     authorize: Callable[[Authorize], None]
     answer: Callable[[RequestId, Reply], None]
-    notify: Callable[[Notice], None]
+    notify: Callable[[Notice, bool], None]  # the notice, and whether it was asked for
+    delegate: Callable[[Request], None]  # carried out and answered elsewhere
+    tell: Callable[[Tell], None]
+    firmware: Callable[[FetchFirmware | CancelFirmware | InstallFirmware], None]
     facts_waiting: Callable[[], None]
     restart: Callable[[ResetKind], None]
     setting_lost: Callable[[str], None]  # could not be saved: the old value holds again
@@ -114,10 +127,12 @@ _GRADES: dict[type[Effect], Grade] = {
     Record: Grade.RECORD,
     SaveRegister: Grade.RECORD,
     Keep: Grade.RECORD,
+    KeepRecord: Grade.RECORD,
     SaveSetting: Grade.RECORD,
     Remember: Grade.RECORD,
     ForgetTokens: Grade.RECORD,
     Answer: Grade.ANSWER,
+    Delegate: Grade.ANSWER,
     SetOffer: Grade.ENERGISE,
     BarPower: Grade.ENERGISE,
     EnergisePower: Grade.ENERGISE,
@@ -125,6 +140,10 @@ _GRADES: dict[type[Effect], Grade] = {
     UnlockPlug: Grade.ENERGISE,
     Authorize: Grade.AT_ONCE,
     Notify: Grade.TELL,
+    Tell: Grade.TELL,
+    FetchFirmware: Grade.TELL,
+    CancelFirmware: Grade.TELL,
+    InstallFirmware: Grade.TELL,
     Show: Grade.TELL,
     RestartStation: Grade.TELL,
 }
@@ -261,7 +280,7 @@ class Executor:
     async def _record(self, batch: list[Effect]) -> bool:
         """Write what the batch wants kept. False: something of it is in memory only."""
         facts = [effect.fact for effect in batch if isinstance(effect, Record)]
-        keeps = {effect.key: effect.value for effect in batch if isinstance(effect, Keep)}
+        keeps = self._keeps(batch)
         registers = {effect.session: effect for effect in batch
                      if isinstance(effect, SaveRegister)}
         others = [effect for effect in batch if isinstance(effect, SaveSetting | ForgetTokens)]
@@ -271,6 +290,16 @@ class Executor:
         if not (facts or keeps or registers or others):
             return True
         return await self._write(facts, keeps, registers, others)
+
+    def _keeps(self, batch: list[Effect]) -> dict[str, str | None]:
+        keeps: dict[str, str | None] = {}
+        for effect in batch:
+            if isinstance(effect, Keep):
+                keeps[effect.key] = effect.value
+            elif isinstance(effect, KeepRecord):
+                key, text = self._shelf.record_entry(effect.key, effect.record)
+                keeps[key] = text
+        return keeps
 
     async def _write(self, facts: Sequence[Fact], keeps: dict[str, str | None],
                      registers: dict[int, SaveRegister], others: Sequence[Effect]) -> bool:
@@ -384,6 +413,8 @@ class Executor:
         match effect:
             case Answer():
                 self._hands.answer(effect.request, _kept(effect.reply, written=written))
+            case Delegate():
+                self._hands.delegate(effect.request)
             case EnergisePower() if self._failing:
                 self._post(EnergiseRefused(effect.evse, self._gate.number(effect.evse),
                                            ("journal_failed",)))
@@ -406,7 +437,11 @@ class Executor:
     def _tell(self, effect: Effect) -> None:
         match effect:
             case Notify():
-                self._hands.notify(effect.notice)
+                self._hands.notify(effect.notice, effect.triggered)
+            case Tell():
+                self._hands.tell(effect)
+            case FetchFirmware() | CancelFirmware() | InstallFirmware():
+                self._hands.firmware(effect)
             case Show():
                 self._hands.show(effect.evse, effect.pattern)
             case RestartStation():

@@ -16,6 +16,7 @@ from cpctl.core.effects import (
     Fact,
     FaultLatched,
     FaultUnlatched,
+    FirmwareStatusChanged,
     SecurityEventRaised,
     TransactionChanged,
     TransactionEnded,
@@ -36,7 +37,7 @@ class Lane(Enum):
 
 
 _MONEY = (TransactionStarted, TransactionChanged, TransactionEnded)
-_NEWS = (SecurityEventRaised, FaultLatched, FaultUnlatched)
+_NEWS = (SecurityEventRaised, FaultLatched, FaultUnlatched, FirmwareStatusChanged)
 
 
 def lane_of(fact: Fact) -> Lane | None:

@@ -139,8 +139,10 @@ def _codec(hint: Any) -> Codec:
         return _sequence(hint)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _word(hint)
+    if hint is datetime:
+        return utc_us, moment_of
     if is_dataclass(hint) and isinstance(hint, type):
-        return _nested(hint)
+        return nested_codec(hint)
     if hint in _PLAIN:
         return _plain(hint)
     raise TypeError(f"no way to keep a value of {hint!r}; teach facts_json.py")
@@ -193,8 +195,9 @@ def _word(kind: type[Enum]) -> Codec:
     return (lambda member: kind(member).value), read
 
 
-def _nested(kind: type) -> Codec:
-    """By position; values at the end that have their default are left out."""
+@cache
+def nested_codec(kind: type) -> Codec:
+    """Of a dataclass, by position; values at the end that have their default are left out."""
     hints = get_type_hints(kind)
     plan = tuple((field.name, *_codec(hints[field.name]), field.default) for field in fields(kind))
     needed = sum(1 for step in plan if step[3] is MISSING)

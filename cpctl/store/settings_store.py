@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from cpctl.core.effects import Kept
 from cpctl.store.db import Database, Writer
 from cpctl.store.entries import OpenReport
 from cpctl.store.errors import StoreError
 from cpctl.store.migrations import STATION
+from cpctl.store.records import PREFIX, records_of, text_of
 from cpctl.store.recovery import Carved, FileKind, open_file
 from cpctl.store.rows import KEPT, SETTINGS, STATION_TABLES, TOKENS, Row, Table
 
@@ -90,6 +92,15 @@ class StationStore:
     def kept(self) -> Mapping[str, str]:
         """What `Keep` effects stored."""
         return MappingProxyType(self._kept)
+
+    @property
+    def records(self) -> Mapping[str, Kept]:
+        """What `KeepRecord` effects stored, by key; what cannot be read is left out, and told."""
+        return records_of(self._kept)
+
+    def record_entry(self, key: str, record: Kept | None) -> tuple[str, str | None]:
+        """Key and text under which `keep` keeps a record; None removes it."""
+        return PREFIX + key, None if record is None else text_of(record)
 
     async def save_setting(self, setting: str, text: str) -> None:
         """Keep a setting, on the disk when this returns. JournalError: the old one stands."""

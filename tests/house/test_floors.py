@@ -18,6 +18,7 @@ MAY: dict[str, tuple[str, ...] | None] = {
     "cpctl.dialects": ("cpctl.core", "hal.values", "cpctl.dialects"),
     "cpctl.store": ("cpctl.core", "hal.values", "cpctl.store"),
     "cpctl.link": ("cpctl.core", "hal.values", "cpctl.dialects", "cpctl.store", "cpctl.link"),
+    "cpctl.services": ("cpctl.core", "cpctl.store", "cpctl.services"),
     "cpctl.runtime": ("cpctl.core", "cpctl.dialects", "cpctl.store", "cpctl.link", "cpctl.runtime",
                       "hal.values", "hal.contracts", "hal.errors", "hal.registry", "hal.deadman"),
     "cpctl.api": ("cpctl.core", "cpctl.api", "hal.values"),

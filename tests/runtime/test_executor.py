@@ -74,7 +74,9 @@ class World:
             show=lambda evse, pattern: note(("show", pattern)),
             authorize=lambda effect: note(("authorize", effect.ask)),
             answer=lambda request, reply: note(("answer", reply.outcome)),
-            notify=lambda notice: note(("notify",)), facts_waiting=lambda: note(("waiting",)),
+            notify=lambda notice, triggered: note(("notify",)),
+            delegate=lambda request: note(("delegate",)), tell=lambda effect: note(("tell",)),
+            firmware=lambda effect: note(("firmware",)), facts_waiting=lambda: note(("waiting",)),
             restart=lambda kind: note(("restart", kind)),
             setting_lost=lambda setting: note(("lost", setting)))
         self.executor = executor.Executor(

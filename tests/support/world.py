@@ -15,7 +15,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from support.lapse_loop import LapsingChildren
 from support.memory_link import Network
+from support.real_network import RealNetwork
 from support.virtual_loop import VirtualLoop
 
 from cpctl import config as configuration
@@ -62,7 +64,8 @@ class VirtualTime:
 
 
 def config_text(directory: Path, *, evses: int = 1, more: str = "", ocpp16: str = "",
-                evse_more: str = "", station: str = "") -> str:
+                evse_more: str = "", station: str = "", csms: str = "",
+                url: str = "ws://csms.example/ocpp") -> str:
     posts = "\n".join(f"[[evse]]\nid = {number}\n{evse_more}\n" for number in range(1, evses + 1))
     return f"""\
 schema_version = 1
@@ -72,8 +75,9 @@ vendor = "Example"
 model = "Post"
 {station}
 [csms]
-url = "ws://csms.example/ocpp"
+url = "{url}"
 versions = ["1.6"]
+{csms}
 [ocpp16]
 {ocpp16}
 [api]
@@ -98,7 +102,7 @@ class World:
         self.evses = options.get("evses", 1)
         self.time = VirtualTime(loop)
         self.central = CentralSystem(now=self.time.true_wall)
-        self.network = Network(self.central)
+        self.network: Any = Network(self.central)
         self.board = self._new_board()
         self.app: App | None = None
         self.generation = 0
@@ -106,6 +110,10 @@ class World:
         self._task: asyncio.Task[Any] | None = None
         self._state = directory / "life-0"
         self._state.mkdir()
+
+    def over_real_sockets(self, tls: Any = None) -> None:
+        """Before the first start: a real WebSocket (and TLS) instead of the pair in memory."""
+        self.network = RealNetwork(self.central, tls=tls)
 
     def _new_board(self, registers: dict[int, int] | None = None) -> Board:
         """`registers` in Wh; the board's clock runs through all boots."""
@@ -119,14 +127,19 @@ class World:
 
     async def start(self, *, ready: bool = True) -> None:
         """Bring a daemon up on the disk as it is."""
-        text = config_text(self._state, **self.options)
+        options = dict(self.options)
+        if isinstance(self.network, RealNetwork):
+            if not self.network.port:
+                await self.network.open()
+            options.setdefault("url", self.network.url)
+        text = config_text(self._state, **options)
         path = self._state / "cpctl.toml"
         path.write_text(text)
         self.coils_at_start = [self.board.look(evse).coil for evse in self.board.evses]
         self.app = App.build(configuration.load([path]), Seams(
             time=self.time, connector=self.network, writer=InlineWriter,
             rng=random.Random(self.generation), board=self.board, api=False, signals=False,
-            deadman=DeadMan(self.loop.monotonic_ns, thread=False)))
+            deadman=DeadMan(self.loop.monotonic_ns, thread=False), children=LapsingChildren()))
         up = asyncio.Event()
         self._task = asyncio.create_task(self.app.run(up.set))
         if ready:
@@ -270,13 +283,19 @@ def _registers(transaction: Transaction) -> list[int]:
 
 
 @contextlib.asynccontextmanager
-async def world(*, start: bool = True, **options: Any) -> AsyncIterator[World]:
-    """A world on a disk of its own; ends with the daemon gone. Only in a virtual loop."""
+async def world(*, start: bool = True, real_sockets: bool = False, tls: Any = None,
+                **options: Any) -> AsyncIterator[World]:
+    """A world on a disk of its own; ends with the daemon gone. Only in a virtual loop.
+
+    `real_sockets` (in a LapseLoop): the central system is behind a real port of loopback.
+    """
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     base = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="cpctl-world-", dir=base) as directory:
         made = World(loop, Path(directory), **options)
+        if real_sockets:
+            made.over_real_sockets(tls)
         if start:
             await made.start()
             await made.until(lambda: made.status(1) == "Available", 60)

@@ -98,7 +98,7 @@ class Dialect16:
         return self._unanswerable(call.action)
 
     def reply(self, call: Call, reply: Reply, ctx: RenderContext) -> Result | CallError:
-        return incoming.reply(call.action, reply)
+        return incoming.reply(call.action, reply, ctx)
 
     def statuses(self, picture: StationPicture, ctx: RenderContext) -> tuple[StatusReport, ...]:
         return status.reports(picture, ctx.layout)

@@ -4,7 +4,7 @@ A call has been checked against its schema before it comes here. What the core h
 (reading keys, refusals that the installation decides) is answered at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from cpctl.core.events import (
     AvailabilityRequested,
@@ -20,14 +20,22 @@ from cpctl.core.events import (
 from cpctl.core.settings import SettingError
 from cpctl.core.values import IdToken, Outcome, Registration, Reply, ResetKind
 from cpctl.dialects.base import CallError, RenderContext, Result, Wire
-from cpctl.dialects.v16 import connectors, keys
+from cpctl.dialects.v16 import (
+    certificates,
+    connectors,
+    firmware,
+    keys,
+    lists,
+    logs,
+    reservations,
+    smart_charging,
+    triggers,
+    vendors,
+)
+from cpctl.dialects.v16.answers import YES_OR_NO, Answer, Confirmation, Handler, status
 
-Answer = Result | CallError
-Handler = Callable[[Wire, RenderContext], Request | Answer]
-
-
-def status(word: str) -> Result:
-    return Result({"status": word})
+# Where the messages outside Core are translated.
+BLOCKS = (lists, reservations, smart_charging, triggers, logs, firmware, certificates, vendors)
 
 
 # --- requests --------------------------------------------------------------------------------
@@ -141,6 +149,7 @@ HANDLERS: Mapping[str, Handler] = {
     "RemoteStopTransaction": _remote_stop,
     "Reset": _reset,
     "UnlockConnector": _unlock_connector,
+    **{action: handler for block in BLOCKS for action, handler in block.HANDLERS.items()},
 }
 
 # Refusals that the response type can express (16.RPC.7); all other actions get NotSupported.
@@ -156,29 +165,31 @@ REFUSALS: Mapping[str, Wire] = {
 
 # --- replies ---------------------------------------------------------------------------------
 
-# Action -> outcome -> status; what is not listed is said with the last word of the row.
-_YES_OR_NO: tuple[Mapping[Outcome, str], str] = ({Outcome.ACCEPTED: "Accepted"}, "Rejected")
-
-REPLIES: Mapping[str, tuple[Mapping[Outcome, str], str]] = {
+# Action -> outcome -> status, or who words the confirmation.
+REPLIES: Mapping[str, Confirmation] = {
     "ChangeAvailability": ({Outcome.ACCEPTED: "Accepted", Outcome.SCHEDULED: "Scheduled"},
                            "Rejected"),
     "ChangeConfiguration": ({Outcome.ACCEPTED: "Accepted",
                              Outcome.REBOOT_REQUIRED: "RebootRequired",
                              Outcome.NOT_SUPPORTED: "NotSupported",
                              Outcome.UNKNOWN: "NotSupported"}, "Rejected"),
-    "ClearCache": _YES_OR_NO,
+    "ClearCache": YES_OR_NO,
     "DataTransfer": ({Outcome.ACCEPTED: "Accepted", Outcome.REJECTED: "Rejected",
                       Outcome.NOT_SUPPORTED: "UnknownMessageId"}, "UnknownVendorId"),
-    "RemoteStartTransaction": _YES_OR_NO,
-    "RemoteStopTransaction": _YES_OR_NO,
+    "RemoteStartTransaction": YES_OR_NO,
+    "RemoteStopTransaction": YES_OR_NO,
     "Reset": ({Outcome.ACCEPTED: "Accepted", Outcome.SCHEDULED: "Accepted"}, "Rejected"),
     "UnlockConnector": ({Outcome.UNLOCKED: "Unlocked", Outcome.ACCEPTED: "Unlocked",
                          Outcome.NOT_SUPPORTED: "NotSupported",
                          Outcome.UNKNOWN: "NotSupported"}, "UnlockFailed"),
+    **{action: words for block in BLOCKS for action, words in block.REPLIES.items()},
 }
 
 
-def reply(action: str, said: Reply) -> Result:
-    """The confirmation that says what the core decided."""
-    words, otherwise = REPLIES[action]
-    return status(words.get(said.outcome, otherwise))
+def reply(action: str, said: Reply, ctx: RenderContext) -> Answer:
+    """The confirmation that says what was decided."""
+    words = REPLIES[action]
+    if callable(words):
+        return words(said, ctx)
+    known, otherwise = words
+    return status(known.get(said.outcome, otherwise))

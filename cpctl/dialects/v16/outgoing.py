@@ -14,11 +14,15 @@ from cpctl.core.effects import (
     Fact,
     FaultLatched,
     FaultUnlatched,
+    FirmwareStatusChanged,
+    FirmwareStatusTold,
     Heartbeat,
+    LogStatusTold,
     SecurityEventRaised,
     SendVendorMessage,
     SessionClosed,
     SessionOpened,
+    SignCertificate,
     TransactionChanged,
     TransactionEnded,
     TransactionSampled,
@@ -52,10 +56,14 @@ from cpctl.dialects.base import (
     Wire,
 )
 from cpctl.dialects.payloads import parse_time
-from cpctl.dialects.v16 import connectors
+from cpctl.dialects.v16 import certificates, connectors, firmware, logs, security_events
+from cpctl.dialects.v16.answers import Reading
 from cpctl.dialects.v16.measurands import sampled_values
 
 ID_TAG_LIMIT = 20
+
+# Where what is told outside Core is translated.
+BLOCKS = (logs, firmware, certificates, security_events)
 
 # 1.6 has a word of its own for these reasons only; the rest is Other (§7.36)
 REASONS: dict[StopReason, str] = {
@@ -286,8 +294,17 @@ _CALLS: dict[type, Callable[[Any, RenderContext], tuple[Call, ...]]] = {
     SessionClosed: _none,
     FaultLatched: _none,
     FaultUnlatched: _none,
-    SecurityEventRaised: _none,  # the security extension has the message for it
+    SecurityEventRaised: _none,
+    FirmwareStatusChanged: _none,
+    FirmwareStatusTold: _none,
+    LogStatusTold: _none,
+    SignCertificate: _none,
+    **{kind: tell for block in BLOCKS for kind, tell in block.CALLS.items()},
 }
+
+
+_READINGS: dict[type, Reading] = {
+    kind: read for block in BLOCKS for kind, read in block.READINGS.items()}
 
 
 # --- answers ---------------------------------------------------------------------------------
@@ -297,6 +314,9 @@ def events(item: Item, call: Call, outcome: Outcome, ctx: RenderContext) -> tupl
     """What the outcome of a call means to us; nothing for what only a later attempt can settle."""
     if isinstance(item, AuthorizeToken):
         return (_verdict(item, outcome),)
+    reading = _READINGS.get(type(item))
+    if reading is not None:
+        return reading(item, outcome, ctx)
     if not isinstance(outcome, Result):
         return ()
     payload = outcome.payload

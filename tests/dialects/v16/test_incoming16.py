@@ -267,7 +267,7 @@ def test_whatever_the_core_says_has_a_word(action: str, outcome: Outcome) -> Non
 ])
 def test_an_outcome_is_said_in_the_word_of_the_message(
         action: str, outcome: Outcome, word: str) -> None:
-    assert incoming.reply(action, Reply(outcome)) == Result({"status": word})
+    assert incoming.reply(action, Reply(outcome), World().context) == Result({"status": word})
 
 
 # --- reading configuration -------------------------------------------------------------------

@@ -1,0 +1,47 @@
+"""What is carried out beside the core: who answers a delegated request, who tells what was asked.
+
+Put together here; each service decides and does its own. A request that nobody takes is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cpctl.core.effects import CancelFirmware, FetchFirmware, InstallFirmware, Tell
+from cpctl.core.events import Request
+from cpctl.core.values import Outcome, Reply
+from cpctl.services.child import Children
+
+if TYPE_CHECKING:
+    from cpctl.app import App
+
+log = logging.getLogger(__name__)
+
+Desk = Callable[[Any], None]
+
+
+class Services:
+    """One object per daemon; built when link and books are there."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self.children = app.seams.children or Children()
+        self._desks: dict[type[Request], Desk] = {}
+
+    def delegate(self, request: Request) -> None:
+        """Hand a request to who answers it."""
+        desk = self._desks.get(type(request))
+        if desk is None:
+            self._app.answer(request.request, Reply(Outcome.NOT_SUPPORTED, "not_supported"))
+            return
+        desk(request)
+
+    def tell(self, effect: Tell) -> None:
+        """Send a message that was asked for."""
+        log.info("asked to tell %s: nobody does", effect.what.value)
+
+    def firmware(self, effect: FetchFirmware | CancelFirmware | InstallFirmware) -> None:
+        """Fetch, drop or install a release."""
+        log.error("%s: no updates are carried out here", type(effect).__name__)
