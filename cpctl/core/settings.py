@@ -20,6 +20,7 @@ class Kind(Enum):
     FLAG = "flag"
     INTEGER = "integer"
     CHOICE = "choice"
+    TEXT = "text"
     NAMES = "names"  # comma-separated list
     MEASURANDS = "measurands"  # NAMES of Quantity values, each with an optional "@L1"
 
@@ -32,7 +33,8 @@ class Access(Enum):
 
 @dataclass(frozen=True)
 class Setting:
-    """One row. `limit`: the maximum of an INTEGER, the most entries of a list."""
+    """One row. `limit`: the maximum of an INTEGER, the most entries of a list, the most characters
+    of a TEXT."""
 
     id: str
     kind: Kind
@@ -102,6 +104,19 @@ def _rows() -> tuple[Setting, ...]:
         Setting("status.minimum_s", integer, 0, "s", limit=3600,
                 help="a status is told once it has lasted so long"),
         Setting("station.reset_retries", integer, 1, "times", limit=10),
+        Setting("security.additional_root_check", flag, False, access=Access.READ_ONLY,
+                help="one root of the central system only; a new one is signed by the old"),
+        Setting("security.chain_max", integer, 10_000, "characters", minimum=1000, limit=10_000,
+                access=Access.READ_ONLY,
+                help="the longest certificate chain that is taken"),
+        Setting("security.cpo_name", Kind.TEXT, "", limit=64,
+                help="the operator's name in requests for a certificate of the station"),
+        Setting("security.key_type", choice, "ec_p256",
+                choices=("ec_p256", "ec_p384", "rsa_2048", "rsa_3072"), access=Access.READ_ONLY,
+                help="kind of a new key of the station"),
+        Setting("security.store_max", integer, 20, "certificates", minimum=2, limit=100,
+                access=Access.READ_ONLY,
+                help="the most root certificates that are kept"),
         Setting("policy.tx_before_accepted", choice, "after_first_accept",
                 choices=("never", "after_first_accept", "always"), access=Access.READ_ONLY,
                 help="sessions while the central system has not accepted us"),
@@ -167,6 +182,8 @@ def parse(setting: Setting, text: str) -> Value:
             if stripped not in setting.choices:
                 raise SettingError(f"{setting.id}: expected one of {', '.join(setting.choices)}")
             return stripped
+        case Kind.TEXT:
+            return _text(setting, stripped)
         case Kind.NAMES | Kind.MEASURANDS:
             return _names(setting, stripped)
 
@@ -179,6 +196,14 @@ def _integer(setting: Setting, text: str) -> int:
     if number < setting.minimum or (setting.limit is not None and number > setting.limit):
         raise SettingError(f"{setting.id}: expected {_range(setting)}, not {number}")
     return number
+
+
+def _text(setting: Setting, text: str) -> str:
+    if setting.limit is not None and len(text) > setting.limit:
+        raise SettingError(f"{setting.id}: at most {setting.limit} characters")
+    if not text.isprintable():
+        raise SettingError(f"{setting.id}: expected characters that can be printed")
+    return text
 
 
 def _range(setting: Setting) -> str:
