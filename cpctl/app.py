@@ -318,6 +318,10 @@ class App:
         except StoreError as error:
             log.warning("%s not kept: %s", what, error)
 
+    def spawn(self, coro: Any, name: str) -> asyncio.Task[None]:
+        """A task of the daemon for a service; its death by a bug is the daemon's."""
+        return self._start(coro, name)
+
     def _start(self, coro: Any, name: str) -> asyncio.Task[None]:
         task = self.supervisor.start(coro, name)
         self._tasks.append(task)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cpctl.app_tell import Teller
 from cpctl.core.effects import CancelFirmware, FetchFirmware, InstallFirmware, Tell
 from cpctl.core.events import Request
 from cpctl.core.values import Outcome, Reply
@@ -28,6 +29,7 @@ class Services:
     def __init__(self, app: App) -> None:
         self._app = app
         self.children = app.seams.children or Children()
+        self.teller = Teller(app)
         self._desks: dict[type[Request], Desk] = {}
 
     def delegate(self, request: Request) -> None:
@@ -40,7 +42,7 @@ class Services:
 
     def tell(self, effect: Tell) -> None:
         """Send a message that was asked for."""
-        log.info("asked to tell %s: nobody does", effect.what.value)
+        self.teller.tell(effect)
 
     def firmware(self, effect: FetchFirmware | CancelFirmware | InstallFirmware) -> None:
         """Fetch, drop or install a release."""

@@ -19,6 +19,7 @@ class Trigger(Enum):
     LOG_STATUS = "LogStatusNotification"
     DIAGNOSTICS_STATUS = "DiagnosticsStatusNotification"
     FIRMWARE_STATUS = "FirmwareStatusNotification"
+    SIGNED_FIRMWARE_STATUS = "SignedFirmwareStatusNotification"
     SIGN_CERTIFICATE = "SignChargePointCertificate"
 
 

@@ -6,7 +6,7 @@ Source: OCPP 1.6 §5 with 16.RSTART.*, 16.RSTOP.1, 16.UNLOCK.*, 16.AVAIL.*, 16.R
 
 from dataclasses import replace
 
-from cpctl.core import claims, rules, transaction
+from cpctl.core import claims, rules, transaction, triggers
 from cpctl.core import evse as moves
 from cpctl.core.around import around, is_going_down
 from cpctl.core.effects import Answer, Effect, ForgetTokens, Keep, Record, SaveSetting
@@ -20,6 +20,7 @@ from cpctl.core.events import (
     SettingChangeRequested,
     StartRequested,
     StopRequested,
+    TriggerRequested,
     UnlockRequested,
     VendorMessageReceived,
 )
@@ -65,6 +66,8 @@ def answered(station: Station, event: Request, now: Now, settings: Settings) -> 
             return _clear_fault(station, event, now)
         case SettingChangeRequested():
             return station, _change_setting(station, event)
+        case TriggerRequested():
+            return triggers.answered(station, event, now, settings)
         case _:
             return station, _simple(event, settings)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from cpctl.core import evse as moves
-from cpctl.core import metering, power, transaction
+from cpctl.core import metering, power, transaction, triggers
 from cpctl.core.effects import (
     Answer,
     ClockSample,
@@ -351,6 +351,7 @@ RULES: tuple[Rule, ...] = (
     sample_when_due,
     take_sample,
     take_clock_reading,
+    triggers.tell_triggered_readings,
     save_register_when_due,
     finish_transaction,
     drop_claim_when_time_is_up,
@@ -399,6 +400,7 @@ def deadlines(evse: Evse, around: Around, settings: Settings) -> Iterator[int | 
     yield from (recovery.by for recovery in evse.recovering)
     if evse.clock_due is not None:
         yield evse.clock_due + int(metering.CLOCK_LATE_S * NS_PER_S)
+    yield from (triggers.due_by(one) for one in evse.triggered)
     if tx.state is TxState.ENDING:
         yield transaction.end_register_by(evse)
     if tx.state is TxState.OPEN:

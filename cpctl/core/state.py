@@ -241,6 +241,14 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
+class TriggeredReading:
+    """Meter values that somebody asked for and that wait for a fresh reading."""
+
+    since: int
+    connector: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Evse:
     layout: EvseLayout
     plug: Plug = Plug()
@@ -261,6 +269,7 @@ class Evse:
     shown: str = ""
     clock_due: int | None = None  # a clock-aligned slot whose reading has not come yet
     stopped: StopReason | None = None  # of the last transaction since the plug came
+    triggered: tuple[TriggeredReading, ...] = ()
 
     @property
     def id(self) -> int:

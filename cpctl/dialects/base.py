@@ -193,6 +193,11 @@ class Dialect(Protocol):
 
     def status_call(self, report: StatusReport, at: Now, ctx: RenderContext) -> Call: ...
 
+    def status_place(self, evse: int | None, connector: int, layout: StationLayout
+                     ) -> tuple[int | None, int]:
+        """EVSE and connector as the reports of `statuses` have them."""
+        ...
+
     def check(self, action: str, payload: Any, *, response: bool, ours: bool) -> CallError | None:
         """Whether a payload fits its schema; the error is the version's own.
 

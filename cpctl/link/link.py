@@ -139,24 +139,30 @@ class Link:
         self._look()
         self._pump.poke()
 
-    async def ask(self, query: Query) -> tuple[Event, ...]:
-        """What the answer means, or its absence. Never raises; a boot is announced if it may be."""
+    async def ask(self, query: Query, *, triggered: bool = False) -> tuple[Event, ...]:
+        """What the answer means, or its absence. Never raises; a boot is announced if it may be.
+        `triggered`: asked for by the central system, may go out while Pending."""
         if isinstance(query, AnnounceBoot):
             self._rules.asked_for()
             self._pump.poke()
             return ()
-        if self.socket is None or not self._rules.accepted:
+        if self.socket is None or not self._may_tell(triggered=triggered):
             return self._lanes.queries.refused(query)
-        answer = self._lanes.queries.add(query, asyncio.get_running_loop().time())
+        answer = self._lanes.queries.add(query, asyncio.get_running_loop().time(),
+                                         triggered=triggered)
         self._pump.poke()
         return await answer
 
     def notify(self, notice: Notice, *, triggered: bool = False) -> None:
         """Tell it while the link stands. `triggered`: asked for, may go out while Pending."""
-        pending = triggered and self._rules.registration is Registration.PENDING
-        if self._socket is not None and (self._rules.accepted or pending):
+        if self._socket is not None and self._may_tell(triggered=triggered):
             self._lanes.notices.add(notice, triggered=triggered)
             self._pump.poke()
+
+    def _may_tell(self, *, triggered: bool) -> bool:
+        """16.BOOT.5: while Pending only what was asked for."""
+        return self._rules.accepted or (
+            triggered and self._rules.registration is Registration.PENDING)
 
     def answer(self, request: RequestId, reply: Reply) -> None:
         """The core decided a request; one whose connection is gone is let go."""
@@ -169,8 +175,14 @@ class Link:
         self._pump.poke()
 
     def tell_status_again(self, evse: int | None = None, connector: int | None = None) -> None:
-        """Somebody asked for the present status; without a connector, for all."""
-        self._board.again(None if connector is None else (evse, connector))
+        """The central system asked for the present status: without a connector, of all; connector
+        0 without an EVSE is the station."""
+        if self._socket is None or not self._may_tell(triggered=True):
+            return
+        self._look()
+        layout, dialect = self._desk.context().layout, self._desk.dialect
+        self._board.again(
+            None if connector is None else dialect.status_place(evse, connector, layout))
         self._pump.poke()
 
     def hold(self) -> None:

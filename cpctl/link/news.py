@@ -328,6 +328,7 @@ class _Asked:
     query: Query
     answer: asyncio.Future[tuple[Event, ...]]
     until_s: float
+    triggered: bool = False
 
 
 class QueryLane(_Plain):
@@ -344,11 +345,12 @@ class QueryLane(_Plain):
     def due_s(self) -> float | None:
         return self._waiting[0].until_s if self._waiting else None
 
-    def add(self, query: Query, now_s: float) -> asyncio.Future[tuple[Event, ...]]:
+    def add(self, query: Query, now_s: float, *, triggered: bool = False
+            ) -> asyncio.Future[tuple[Event, ...]]:
         """Its time runs from here: who waits at the reader does not care for our queue."""
         answer: asyncio.Future[tuple[Event, ...]] = asyncio.get_running_loop().create_future()
         limit_s = self._around.settings().integer("link.call_timeout_s")
-        self._waiting.append(_Asked(query, answer, now_s + limit_s))
+        self._waiting.append(_Asked(query, answer, now_s + limit_s, triggered))
         return answer
 
     def refused(self, query: Query) -> tuple[Event, ...]:
@@ -356,8 +358,14 @@ class QueryLane(_Plain):
         return self._events(query, NO_CALL, Disconnected())
 
     async def next(self, now_s: float) -> Letter | None:
-        while self._waiting:
-            asked = self._waiting.popleft()
+        return self.first(now_s, triggered_only=False)
+
+    def first(self, now_s: float, *, triggered_only: bool) -> Letter | None:
+        """`triggered_only`: while Pending, what the central system asked for may go out."""
+        for asked in tuple(self._waiting):
+            if triggered_only and not asked.triggered:
+                continue
+            self._waiting.remove(asked)
             if asked.answer.done():
                 continue
             if now_s >= asked.until_s:

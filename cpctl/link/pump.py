@@ -132,7 +132,7 @@ class Pump:
         if not self._rules.accepted:
             letter = await self._lanes.boot.next(now_s)
             if letter is None and self._rules.registration.value == "pending":
-                letter = self._lanes.notices.first(now_s, triggered_only=True)
+                letter = await self._triggered(now_s)
             return letter
         for lane in self._order():
             if lane.idle:
@@ -142,6 +142,13 @@ class Pump:
                 self._keep_turns(lane)
                 return letter
         return None
+
+    async def _triggered(self, now_s: float) -> Letter | None:
+        """16.BOOT.5: what the central system asked for. The board, not open yet, holds nothing
+        else."""
+        return (self._lanes.queries.first(now_s, triggered_only=True)
+                or await self._lanes.statuses.next(now_s)
+                or self._lanes.notices.first(now_s, triggered_only=True))
 
     def _order(self) -> tuple[Lane, ...]:
         if self._owed_one:
@@ -164,7 +171,8 @@ class Pump:
             return
         lanes: tuple[Lane, ...] = self._lanes.usual
         if not self._rules.accepted:
-            lanes = (self._lanes.boot, self._lanes.notices)
+            lanes = (self._lanes.boot, self._lanes.queries, self._lanes.statuses,
+                     self._lanes.notices)
         due = [one for one in (lane.due_s() for lane in lanes) if one is not None]
         wait_s = min([max(0.0, one - loop.time()) for one in due] + [LONGEST_REST_S])
         handle = loop.call_later(wait_s, self._wake.set)

@@ -273,6 +273,9 @@ class TinyDialect:
     def status_call(self, report: StatusReport, at: Now, ctx: RenderContext) -> Call:
         return Call("Status", {"connector": report.connector, "status": report.status})
 
+    def status_place(self, evse: int | None, connector: int, layout: Any) -> Any:
+        return evse, connector
+
     def check(self, action: str, payload: Any, *, response: bool, ours: bool) -> CallError | None:
         if "bad" in payload:
             return CallError("TypeConstraintViolation", "bad")

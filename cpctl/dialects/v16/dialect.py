@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import Any
 
 from cpctl.core.events import Event, Request
+from cpctl.core.jobs import Trigger
 from cpctl.core.now import Now
-from cpctl.core.values import Reply
+from cpctl.core.values import Reply, StationLayout
 from cpctl.core.views import StationPicture
 from cpctl.dialects.base import (
     Call,
@@ -22,7 +23,7 @@ from cpctl.dialects.base import (
     StatusReport,
 )
 from cpctl.dialects.payloads import Payloads
-from cpctl.dialects.v16 import incoming, outgoing, status
+from cpctl.dialects.v16 import connectors, incoming, outgoing, status, triggers
 
 # Every action of 1.6 and its security extension; "in" is said by the central system.
 ACTIONS: Mapping[str, str] = MappingProxyType({
@@ -65,6 +66,11 @@ ERROR_CODES: Mapping[str, str] = MappingProxyType({
     "message_type": "FormationViolation",
 })
 
+# A message that cannot be triggered is NotImplemented (§5.17), whatever its name: the schema's list
+# of names is left to the handlers.
+ANY_TRIGGER: Mapping[str, Mapping[str, Trigger]] = MappingProxyType({
+    "TriggerMessage": triggers.PLAIN, "ExtendedTriggerMessage": triggers.EXTENDED})
+
 ANY_TIME = "2000-01-01T00:00:00Z"  # stands in for one that cannot be read while the rest is checked
 
 
@@ -106,6 +112,10 @@ class Dialect16:
     def status_call(self, report: StatusReport, at: Now, ctx: RenderContext) -> Call:
         return status.call(report, at, ctx)
 
+    def status_place(self, evse: int | None, connector: int, layout: StationLayout
+                     ) -> tuple[int | None, int]:
+        return evse, connectors.to_wire(layout, evse, connector)
+
     def check(self, action: str, payload: Any, *, response: bool, ours: bool) -> CallError | None:
         """Strict for what we send and for what is asked of us. From answers of the central system
         what the schema does not know is removed (16.RPC.7, 16.RPC.13), and one whose time cannot
@@ -113,6 +123,8 @@ class Dialect16:
         if action not in ACTIONS or not (ours or response or self._is_answered(action)):
             return self._unanswerable(action)
         tolerant = response and ours
+        if not response and action in ANY_TRIGGER:
+            payload = _with_known_trigger(action, payload)
         flaw = self._payloads.flaw(action, payload, response=response, tolerant=tolerant)
         if tolerant and flaw is not None and (flaw.kind, flaw.where) == ("property", "currentTime"):
             rest = {**payload, "currentTime": ANY_TIME}
@@ -131,3 +143,10 @@ class Dialect16:
         if action in ACTIONS:
             return CallError(ERROR_CODES["not_supported"], f"{action} is not supported")
         return CallError(ERROR_CODES["not_implemented"], f"{action[:60]} is not known")
+
+
+def _with_known_trigger(action: str, payload: Any) -> Any:
+    name = payload.get("requestedMessage") if isinstance(payload, dict) else None
+    if not isinstance(name, str) or name in ANY_TRIGGER[action]:
+        return payload
+    return {**payload, "requestedMessage": "Heartbeat"}
