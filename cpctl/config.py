@@ -68,6 +68,13 @@ class CsmsSpec(NamedTuple):
         return f"CsmsSpec(url={self.url!r}, security_profile={self.security_profile})"
 
 
+class CertificatesSpec(NamedTuple):
+    """Roots (files in PEM) that are trusted from the first start on."""
+
+    csms_root: tuple[Path, ...] = ()
+    manufacturer_root: tuple[Path, ...] = ()
+
+
 class LimitsSpec(NamedTuple):
     station_max_current_a: float | None = None  # None: the sum of the EVSEs
     phases: int = 3
@@ -111,6 +118,7 @@ class Config:
     readers: tuple[ReaderSpec, ...]
     evses: tuple[EvseSpec, ...]
     sim: SimSpec
+    certificates: CertificatesSpec
     initial: Mapping[str, str]
     files: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what was passed over, for the log
@@ -230,7 +238,8 @@ def _read(top: Section, problems: Problems, files: tuple[str, ...]) -> Config:
         station=station, csms=csms, limits=limits, socket=_api(top.section("api")),
         store=_store(top.section("store")), gpio=_gpio(top.section("gpio")),
         serial=serial, evses=evses, readers=devices.readers(top.sections("reader"), evses),
-        sim=_sim(top.section("sim")), initial=initial.values, files=files,
+        sim=_sim(top.section("sim")), initial=initial.values,
+        certificates=_certificates(top.section("certificates")), files=files,
         notes=tuple(problems.notes))
     top.done()
     return config
@@ -347,12 +356,37 @@ def _file(one: Section, key: str) -> Path | None:
     if not name:
         return None
     path = _beside(one, key, name)
+    problem = _unreadable(path)
+    if problem:
+        one.wrong(key, problem, "check path, owner and mode")
+    return path
+
+
+def _unreadable(path: Path) -> str:
+    """Why a file cannot be used; "": it can."""
     try:
         with path.open("rb"):
-            pass
+            return ""
     except OSError as error:
-        one.wrong(key, f"{path} cannot be read: {_reason(error)}", "check path, owner and mode")
-    return path
+        return f"{path} cannot be read: {_reason(error)}"
+
+
+def _certificates(one: Section) -> CertificatesSpec:
+    spec = CertificatesSpec(_files(one, "csms_root"), _files(one, "manufacturer_root"))
+    one.done()
+    return spec
+
+
+def _files(one: Section, key: str) -> tuple[Path, ...]:
+    """A list of files, beside the file that names them."""
+    found = []
+    for name, where in one.texts(key):
+        path = Path(where.file).parent / name
+        problem = _unreadable(path)
+        if problem:
+            one.problems.add(where, f"{one.label(key)}: {problem}", "check path, owner and mode")
+        found.append(path)
+    return tuple(found)
 
 
 def _reason(error: Exception) -> str:
@@ -408,7 +442,7 @@ def _sim(one: Section) -> SimSpec:
 
 def _not_spoken(top: Section) -> None:
     """Sections of versions this release does not speak."""
-    for key in ("ocpp201", "ocpp21", "certificates"):
+    for key in ("ocpp201", "ocpp21"):
         node = top.get(key) if top.has(key) else None
         if node is not None:
             top.wrong(key, f"this release speaks {', '.join(SPOKEN)} and cannot use this section",
