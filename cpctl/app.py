@@ -201,7 +201,7 @@ class App:
     def _build_core(self, settings: Settings) -> None:
         self.loop = Loop(self.layout, settings, self.clock.now, submit=self._submit)
         self.authorizer = Authorizer(
-            self.authbook, ask=self._ask_csms, online=self._is_online,
+            self.authbook, ask=self.ask_csms, online=self._is_online,
             settings=lambda: self.loop.settings, now=self.clock.now, post=self.post,
             spawn=self._start)
         self.link = self._build_link()
@@ -221,7 +221,7 @@ class App:
     def _offer_failed(self, evse: int, detail: str) -> None:
         self.devices.offer_failed(evse, detail)
 
-    async def _ask_csms(self, query: Query) -> tuple[Event, ...]:
+    async def ask_csms(self, query: Query) -> tuple[Event, ...]:
         return await self.link.ask(query)
 
     def _submit(self, effects: tuple[Effect, ...]) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from cpctl.app_tell import Teller
 from cpctl.core.effects import CancelFirmware, FetchFirmware, InstallFirmware, Tell
-from cpctl.core.events import Request
+from cpctl.core.events import Request, VendorMessageReceived
 from cpctl.core.values import Outcome, Reply
+from cpctl.runtime.vendors import Vendors
 from cpctl.services.child import Children
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ class Services:
         self._app = app
         self.children = app.seams.children or Children()
         self.teller = Teller(app)
-        self._desks: dict[type[Request], Desk] = {}
+        self.vendors = Vendors(ask=app.ask_csms, answer=app.answer, spawn=app.spawn)
+        self.vendors.start()
+        self._desks: dict[type[Request], Desk] = {VendorMessageReceived: self.vendors.received}
 
     def delegate(self, request: Request) -> None:
         """Hand a request to who answers it."""

@@ -13,7 +13,8 @@ from cpctl.api import wire
 from cpctl.api.args import Args
 from cpctl.api.pictures import Status
 from cpctl.api.server import Caller, Right
-from cpctl.core.events import Request
+from cpctl.core.effects import Query
+from cpctl.core.events import Event, Request
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.state import Station
@@ -74,6 +75,10 @@ class App(Protocol):
         ...
 
     def now(self) -> Now: ...
+
+    async def ask_csms(self, query: Query) -> tuple[Event, ...]:
+        """What an answer of the central system means; FAILED events when there is none."""
+        ...
 
     def claims(self, evse: int) -> tuple[tuple[str, float], ...]:
         """Each claim on the current of an EVSE: owner and A per phase."""

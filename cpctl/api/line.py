@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from cpctl.api import wire
 from cpctl.api.app import App, Table
 from cpctl.api.args import Args
 from cpctl.api.plain import plain
 from cpctl.api.server import Caller, Right
+from cpctl.api.wire import ApiError
+from cpctl.core.effects import SendVendorMessage
+from cpctl.core.events import VendorMessageAnswered
+from cpctl.core.values import Outcome
+
+VENDOR_LIMIT, MESSAGE_LIMIT = 255, 50  # characters, of OCPP 1.6 and 2.x
 
 
 class Line:
@@ -21,6 +28,7 @@ class Line:
             "ocpp.tail": (Right.READ, self.tail),
             "ocpp.disconnect": (Right.ACT, self.disconnect),
             "ocpp.connect": (Right.ACT, self.connect),
+            "ocpp.data_transfer": (Right.ACT, self.data_transfer),
         }
 
     def link(self) -> dict[str, Any]:
@@ -50,3 +58,17 @@ class Line:
         args.done()
         self._app.link.release()
         return self.link()
+
+    async def data_transfer(self, args: Args, caller: Caller) -> Any:
+        """Send a vendor's message; what the central system says to it."""
+        vendor, message = args.text("vendor"), args.text_or_none("message")
+        content = args.text_or_none("data")
+        args.done()
+        if len(vendor) > VENDOR_LIMIT or len(message or "") > MESSAGE_LIMIT:
+            raise ApiError(wire.INVALID_PARAMS, "the vendor or message id is too long",
+                           f"at most {VENDOR_LIMIT} and {MESSAGE_LIMIT} characters")
+        for event in await self._app.ask_csms(SendVendorMessage(vendor, message, content)):
+            if isinstance(event, VendorMessageAnswered) and event.outcome is not Outcome.FAILED:
+                return {"outcome": event.outcome.value, "data": event.content}
+        raise ApiError(wire.FAILED, "the central system did not answer",
+                       "cpctl status shows the link, cpctl ocpp tail the frames")

@@ -1,11 +1,11 @@
-"""`cpctl ocpp tail | disconnect | connect`."""
+"""`cpctl ocpp tail | disconnect | connect | data-transfer`."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from cpctl.cli.main import DONE, common, count, seconds
+from cpctl.cli.main import DONE, FAILED, common, count, seconds
 from cpctl.cli.show import Screen, word
 from cpctl.cli.talk import call, connect, done, wait
 
@@ -21,6 +21,10 @@ def add(name: str, parser: ArgumentParser) -> None:
     one = _verb(verbs, "connect", "let the link come back", reconnect)
     one.add_argument("--wait", type=seconds, metavar="S", nargs="?", const=60.0,
                      help="wait until it is online, S seconds at most (60)")
+    one = _verb(verbs, "data-transfer", "send a vendor's message and show the answer", transfer)
+    one.add_argument("vendor", metavar="VENDOR", help="id of the vendor")
+    one.add_argument("message", metavar="MESSAGE", nargs="?", help="id of the message")
+    one.add_argument("data", metavar="DATA", nargs="?", help="text")
 
 
 def _verb(verbs: Any, word: str, help: str, run: Any) -> ArgumentParser:
@@ -64,3 +68,22 @@ def reconnect(args: Namespace, screen: Screen) -> int:
         wait(args, screen, "for the central system", "cpctl status",
              lambda picture: picture["link"]["state"] == "online", args.wait)
     return done(args, screen, answer, "the link may come back")
+
+
+_ANSWERS = {
+    "accepted": "accepted",
+    "rejected": "rejected",
+    "unknown": "the central system does not know the vendor",
+    "unknown_message": "the central system does not know the message",
+    "not_supported": "the central system knows no such calls",
+}
+
+
+def transfer(args: Namespace, screen: Screen) -> int:
+    """Exit code 1 unless the central system accepts."""
+    answer = call(args, "ocpp.data_transfer", vendor=args.vendor, message=args.message,
+                  data=args.data)
+    done(args, screen, answer, _ANSWERS[answer["outcome"]])
+    if answer["data"] is not None and not screen.json:
+        screen.line(word(answer["data"]))
+    return DONE if answer["outcome"] == "accepted" else FAILED

@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "journal": ("books", "what waits for the central system: list, show, retry, export"),
     "settings": ("books", "settings by id or configuration key: list, get, set"),
     "auth": ("books", "tokens: how one would be decided (check), what is known (list)"),
-    "ocpp": ("line", "the link: tail, disconnect, connect"),
+    "ocpp": ("line", "the link: tail, disconnect, connect, data-transfer"),
     "sim": ("bench", "the hands of the simulated board: plug, tap, fault and others"),
     "hw": ("bench", "devices: list, meter, reader, pilot; safe drives outputs off"),
     "run": ("daemon", "the daemon (systemd starts it)"),

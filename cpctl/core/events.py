@@ -24,6 +24,7 @@ from cpctl.core.profiles import ChargingProfile, Purpose, RateUnit
 from cpctl.core.values import (
     BootCause,
     IdToken,
+    Outcome,
     Registration,
     RequestId,
     ResetKind,
@@ -301,6 +302,14 @@ class CertificateSigningAnswered(Event):
 
     ask: int
     accepted: bool
+
+
+@dataclass(frozen=True)
+class VendorMessageAnswered(Event):
+    """What came of a message of a vendor's that we sent; told to who sent it, not to the core."""
+
+    outcome: Outcome
+    content: str | None = None
 
 
 # --- requests --------------------------------------------------------------------------------

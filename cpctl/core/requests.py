@@ -9,7 +9,7 @@ from dataclasses import replace
 from cpctl.core import claims, rules, transaction, triggers
 from cpctl.core import evse as moves
 from cpctl.core.around import around, is_going_down
-from cpctl.core.effects import Answer, Effect, ForgetTokens, Keep, Record, SaveSetting
+from cpctl.core.effects import Answer, Delegate, Effect, ForgetTokens, Keep, Record, SaveSetting
 from cpctl.core.effects import FaultUnlatched as FaultUnlatchedFact
 from cpctl.core.events import (
     AvailabilityRequested,
@@ -84,7 +84,7 @@ def _simple(event: Request, settings: Settings) -> tuple[Effect, ...]:
         case ClearCacheRequested():
             return ForgetTokens(), _answer(event, Outcome.ACCEPTED)
         case VendorMessageReceived():
-            return (_answer(event, Outcome.UNKNOWN, "unknown_vendor"),)
+            return (Delegate(event),)
         case _:
             return (_answer(event, Outcome.ACCEPTED),)
 

@@ -19,7 +19,7 @@ Story = Callable[["Api"], Awaitable[None]]
 ACTING = {
     "evse": ["start", "stop", "unlock", "availability", "clear_fault"],
     "journal": ["retry"],
-    "ocpp": ["disconnect", "connect"],
+    "ocpp": ["disconnect", "connect", "data_transfer"],
     "settings": ["set"],
     "sim": ["plug", "unplug", "pilot", "tap", "meter", "fault", "clear", "cable"],
 }

@@ -602,12 +602,14 @@ def test_the_cache_is_cleared_while_it_is_on() -> None:
 
 
 @requirement("16.DT.1")
-def test_no_vendor_is_known() -> None:
+def test_a_message_of_a_vendor_is_for_somebody_outside_to_answer() -> None:
     world = World().boot()
+    request = ev.VendorMessageReceived(RequestId(Origin.CSMS, 900), "X", None, None)
 
-    reply = world.ask(ev.VendorMessageReceived, vendor="X", message=None, content=None)
+    _, effects = step(world.station, request, world.now, world.settings)
 
-    assert reply.outcome is Outcome.UNKNOWN
+    assert ef.Delegate(request) in effects
+    assert not any(isinstance(one, ef.Answer) for one in effects)
 
 
 @pytest.mark.parametrize("kind", [ev.PresenceRequested, ev.SettingsRequested])

@@ -184,7 +184,8 @@ def test_broad_exception_handlers_stand_only_where_the_style_allows() -> None:
                 found.append(module_of(path))
 
     # the dead-man outlives whatever a driver raises: the other contactors are served
-    allowed = ("cpctl.runtime.supervisor", "cpctl.link.", "hal.deadman")
+    # a vendor's handler is somebody else's code: its mistake costs one message
+    allowed = ("cpctl.runtime.supervisor", "cpctl.runtime.vendors", "cpctl.link.", "hal.deadman")
     outside = [name for name in found if not name.startswith(allowed)]
 
     assert outside == []

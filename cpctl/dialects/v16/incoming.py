@@ -15,7 +15,6 @@ from cpctl.core.events import (
     StartRequested,
     StopRequested,
     UnlockRequested,
-    VendorMessageReceived,
 )
 from cpctl.core.settings import SettingError
 from cpctl.core.values import IdToken, Outcome, Registration, Reply, ResetKind
@@ -70,11 +69,6 @@ def _clear_cache(wire: Wire, ctx: RenderContext) -> Request | Answer:
     if not ctx.settings.flag("auth.cache_enabled"):
         return status("Rejected")  # 16.CACHE.6
     return ClearCacheRequested(ctx.new_request())
-
-
-def _data_transfer(wire: Wire, ctx: RenderContext) -> Request | Answer:
-    return VendorMessageReceived(ctx.new_request(), wire["vendorId"], wire.get("messageId"),
-                                 wire.get("data"))
 
 
 def _get_configuration(wire: Wire, ctx: RenderContext) -> Request | Answer:
@@ -143,7 +137,6 @@ HANDLERS: Mapping[str, Handler] = {
     "ChangeAvailability": _change_availability,
     "ChangeConfiguration": _change_configuration,
     "ClearCache": _clear_cache,
-    "DataTransfer": _data_transfer,
     "GetConfiguration": _get_configuration,
     "RemoteStartTransaction": _remote_start,
     "RemoteStopTransaction": _remote_stop,
@@ -172,8 +165,6 @@ REPLIES: Mapping[str, Confirmation] = {
                              Outcome.NOT_SUPPORTED: "NotSupported",
                              Outcome.UNKNOWN: "NotSupported"}, "Rejected"),
     "ClearCache": YES_OR_NO,
-    "DataTransfer": ({Outcome.ACCEPTED: "Accepted", Outcome.REJECTED: "Rejected",
-                      Outcome.NOT_SUPPORTED: "UnknownMessageId"}, "UnknownVendorId"),
     "RemoteStartTransaction": YES_OR_NO,
     "RemoteStopTransaction": YES_OR_NO,
     "Reset": ({Outcome.ACCEPTED: "Accepted", Outcome.SCHEDULED: "Accepted"}, "Rejected"),

@@ -19,7 +19,6 @@ from cpctl.core.effects import (
     Heartbeat,
     LogStatusTold,
     SecurityEventRaised,
-    SendVendorMessage,
     SessionClosed,
     SessionOpened,
     SignCertificate,
@@ -56,14 +55,14 @@ from cpctl.dialects.base import (
     Wire,
 )
 from cpctl.dialects.payloads import parse_time
-from cpctl.dialects.v16 import certificates, connectors, firmware, logs, security_events
+from cpctl.dialects.v16 import certificates, connectors, firmware, logs, security_events, vendors
 from cpctl.dialects.v16.answers import Reading
 from cpctl.dialects.v16.measurands import sampled_values
 
 ID_TAG_LIMIT = 20
 
 # Where what is told outside Core is translated.
-BLOCKS = (logs, firmware, certificates, security_events)
+BLOCKS = (logs, firmware, certificates, security_events, vendors)
 
 # 1.6 has a word of its own for these reasons only; the rest is Other (§7.36)
 REASONS: dict[StopReason, str] = {
@@ -116,15 +115,6 @@ def _authorize(item: AuthorizeToken, ctx: RenderContext) -> tuple[Call, ...]:
     if len(item.token.value) > ID_TAG_LIMIT:
         return ()
     return (Call("Authorize", {"idTag": item.token.value}),)
-
-
-def _vendor_message(item: SendVendorMessage, ctx: RenderContext) -> tuple[Call, ...]:
-    payload: Wire = {"vendorId": item.vendor}
-    if item.message is not None:
-        payload["messageId"] = item.message
-    if item.content is not None:
-        payload["data"] = item.content
-    return (Call("DataTransfer", payload),)
 
 
 def _clock_sample(item: ClockSample, ctx: RenderContext) -> tuple[Call, ...]:
@@ -284,7 +274,6 @@ _CALLS: dict[type, Callable[[Any, RenderContext], tuple[Call, ...]]] = {
     AnnounceBoot: _announce_boot,
     Heartbeat: _heartbeat,
     AuthorizeToken: _authorize,
-    SendVendorMessage: _vendor_message,
     ClockSample: _clock_sample,
     TransactionStarted: _started,
     TransactionChanged: _changed,

@@ -52,6 +52,7 @@ from cpctl.core.events import (
     StopRequested,
     TransactionAnswered,
     UnlockRequested,
+    VendorMessageAnswered,
     VendorMessageReceived,
 )
 from cpctl.core.faults import FaultCode
@@ -120,7 +121,8 @@ OURS = (
                            datetime(2027, 1, 1, tzinfo=UTC)), TokenSource.CSMS),)),
     Ours("BootNotification", AnnounceBoot(), (RegistrationAnswered(
         Registration.ACCEPTED, 300, "2026-03-01T12:00:00.000Z"),)),
-    Ours("DataTransfer", SendVendorMessage("org.example", "hello", "{}")),
+    Ours("DataTransfer", SendVendorMessage("org.example", "hello", "{}"), (
+        VendorMessageAnswered(Outcome.ACCEPTED, "welcome"),)),
     Ours("Heartbeat", Heartbeat(), (ClockOffered("2026-03-01T12:00:00Z"),)),
     Ours("MeterValues", sampled(60, 1100, told=SAMPLE)),
     Ours("MeterValues.clock", ClockSample(moment(900), 2, 1, ReadingContext.CLOCK, (wh(5),))),
