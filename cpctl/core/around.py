@@ -69,7 +69,7 @@ def _with_limits(station: Station, plain: Around, now: Now, settings: Settings
     """What charging profiles allow each EVSE, and its share of what all may have together."""
     every = {evse.id: plain for evse in station.evses}
     total_a = station.layout.station_max_current_a
-    if station.profiles:
+    if charging_profiles.speak(station, settings):
         every = {evse.id: plain.with_profile(
             charging_profiles.evse_limit_a(station, evse, now, settings))
             for evse in station.evses}

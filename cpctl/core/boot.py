@@ -6,7 +6,7 @@ Source: house.md §8 "Power fails in mid-charge"; OCPP 1.6 with 16.TX.16, 16.STA
 from dataclasses import replace
 
 from cpctl.core import evse as moves
-from cpctl.core import transaction
+from cpctl.core import profile_requests, transaction
 from cpctl.core.effects import Effect, Keep, Record, SecurityEventRaised, SessionClosed
 from cpctl.core.events import Booted, OpenSession
 from cpctl.core.faults import FaultCode
@@ -44,6 +44,8 @@ def booted(station: Station, event: Booted, now: Now, settings: Settings) -> Sta
         evses=tuple(_restored(evse, event, now) for evse in station.evses),
         faults=station.faults + _latched(event, None, now) + _books_damaged(event, now))
     effects = _damage_told(event, now)
+    station, more = profile_requests.restored(station, event, now)
+    effects += more
     for left in event.open_sessions:
         station, more = _taken_over(station, left, event, now, settings)
         effects += more

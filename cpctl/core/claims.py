@@ -7,7 +7,7 @@ Source: OCPP 1.6 §4.8, §5.11 with 16.AUTH.*, 16.RSTART.*; OCPP 2.0.1 C01, F01,
 from dataclasses import replace
 
 from cpctl.core import evse as moves
-from cpctl.core import rules
+from cpctl.core import profile_requests, rules
 from cpctl.core.around import around
 from cpctl.core.effects import Authorize, Effect, Remember, Show
 from cpctl.core.events import (
@@ -139,7 +139,7 @@ def claimed_by_request(station: Station, event: StartRequested, free: list[Evse]
         claim = Claim(ClaimState.GRANTED, event.token, until=moves.plug_until(now, settings),
                       source=TokenSource.NOT_ASKED, granted_mono=now.mono_ns)
     claim = replace(claim, remote=True, remote_start=event.remote_start,
-                    connector=event.connector)
+                    connector=event.connector, profile=profile_requests.with_start(event, now))
     if event.evse is not None:
         claim = replace(claim, evses=(event.evse,))
     return placed(station, claim, free, settings), effects

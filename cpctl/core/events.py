@@ -459,10 +459,11 @@ class TriggerRequested(Request):
 
 @dataclass(frozen=True)
 class SetProfileRequested(Request):
-    """`evse` None: of the station."""
+    """`evse` None: of the station. `connector` None: any of the EVSE."""
 
     profile: ChargingProfile
     evse: int | None = None
+    connector: int | None = None
 
 
 @dataclass(frozen=True)
@@ -475,6 +476,7 @@ class ClearProfilesRequested(Request):
     evse: int | None = None
     purpose: Purpose | None = None
     stack_level: int | None = None
+    connector: int | None = None
 
 
 @dataclass(frozen=True)
@@ -484,6 +486,7 @@ class CompositeRequested(Request):
     duration_s: int
     evse: int | None = None
     unit: RateUnit | None = None
+    connector: int | None = None
 
 
 @dataclass(frozen=True)

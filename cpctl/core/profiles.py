@@ -70,19 +70,24 @@ class ChargingProfile:
 
 @dataclass(frozen=True)
 class InstalledProfile(Kept):
-    """A profile in force. `evse` None: of the station (for TX_DEFAULT: of every EVSE)."""
+    """A profile in force. `evse` None: of the station (for TX_DEFAULT: of every EVSE); `connector`
+    None: of all its connectors. `local_offset_s`: local time minus UTC when it came."""
 
     evse: int | None
     profile: ChargingProfile
     received: datetime
+    connector: int | None = None
+    local_offset_s: int = 0
 
 
 @dataclass(frozen=True)
 class CompositeSchedule(Content):
-    """The limits from `start` on, for `duration_s`; the first period starts at 0."""
+    """The limits from `start` on, for `duration_s`; the first period starts at 0. `connector`: the
+    one that was asked for."""
 
     evse: int | None
     start: datetime
     duration_s: int
     unit: RateUnit
     periods: tuple[Period, ...]
+    connector: int | None = None

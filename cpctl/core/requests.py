@@ -4,9 +4,10 @@ Each request gets exactly one `Answer`; only an unlock is answered later, when t
 Source: OCPP 1.6 §5 with 16.RSTART.*, 16.RSTOP.1, 16.UNLOCK.*, 16.AVAIL.*, 16.RESET.*, 16.CONF.2.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from cpctl.core import claims, rules, transaction, triggers
+from cpctl.core import claims, profile_requests, rules, transaction, triggers
 from cpctl.core import evse as moves
 from cpctl.core.around import around, is_going_down
 from cpctl.core.effects import Answer, Delegate, Effect, ForgetTokens, Keep, Record, SaveSetting
@@ -15,8 +16,11 @@ from cpctl.core.events import (
     AvailabilityRequested,
     ClearCacheRequested,
     ClearFaultRequested,
+    ClearProfilesRequested,
+    CompositeRequested,
     Request,
     ResetRequested,
+    SetProfileRequested,
     SettingChangeRequested,
     StartRequested,
     StopRequested,
@@ -41,6 +45,7 @@ from cpctl.core.state import Evse, Station
 from cpctl.core.values import Origin, Outcome, Registration, Reply, ResetKind, StopReason
 
 StationMoved = tuple[Station, tuple[Effect, ...]]
+Decision = Callable[[Station, Request, Now, Settings], StationMoved]
 
 UNLOCK_WAIT_S = 25.0  # winding down and three tries, within the patience of a central system
 RESET_WAIT_S = 20.0  # then the station restarts with what the books hold
@@ -51,6 +56,9 @@ def answered(station: Station, event: Request, now: Now, settings: Settings) -> 
     """Decide a request. What has no decision in the core is simply accepted."""
     if not station.booted:
         return station, (_answer(event, Outcome.REJECTED, "not_booted", "try again"),)
+    elsewhere = _DECIDED_ELSEWHERE.get(type(event))
+    if elsewhere is not None:
+        return elsewhere(station, event, now, settings)
     match event:
         case StartRequested():
             return _start(station, event, now, settings)
@@ -66,10 +74,16 @@ def answered(station: Station, event: Request, now: Now, settings: Settings) -> 
             return _clear_fault(station, event, now)
         case SettingChangeRequested():
             return station, _change_setting(station, event)
-        case TriggerRequested():
-            return triggers.answered(station, event, now, settings)
         case _:
             return station, _simple(event, settings)
+
+
+_DECIDED_ELSEWHERE: Mapping[type[Request], Decision] = {
+    ClearProfilesRequested: profile_requests.answered,
+    CompositeRequested: profile_requests.answered,
+    SetProfileRequested: profile_requests.answered,
+    TriggerRequested: triggers.answered,
+}
 
 
 def _answer(event: Request, outcome: Outcome, code: str = "", hint: str = "",
@@ -100,6 +114,9 @@ def _not_accepted(station: Station, event: Request) -> bool:
 
 def _start(station: Station, event: StartRequested, now: Now, settings: Settings) -> StationMoved:
     refused = _why_no_start(station, event, settings)
+    if refused is None and (why := profile_requests.why_not_with_start(
+            station, event, now, settings)):
+        refused = Reply(Outcome.REJECTED, why)
     if refused is not None:
         return station, (Answer(event.request, refused),)
     wanted = () if event.evse is None else (event.evse,)

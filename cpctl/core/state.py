@@ -83,7 +83,8 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who may have power here. `until`: unused by then it is dropped (None: never).
+    """Who may have power here. `until`: unused by then it is dropped (None: never). `profile`: the
+    charging profile that comes into force with the transaction.
 
     `energy_until_wh`: a revoked claim may go on until the register says so; None: no energy.
     """
@@ -100,6 +101,7 @@ class Claim:
     remote: bool = False
     granted_mono: int = 0
     energy_until_wh: int | None = None
+    profile: InstalledProfile | None = None
 
 
 NO_CLAIM = Claim()

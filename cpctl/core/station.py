@@ -7,7 +7,15 @@ arguments give the same result. `next_deadline` tells when to come back without 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from cpctl.core import boot, charging_profiles, claims, metering, requests, rules
+from cpctl.core import (
+    boot,
+    charging_profiles,
+    claims,
+    metering,
+    profile_requests,
+    requests,
+    rules,
+)
 from cpctl.core import evse as moves
 from cpctl.core.around import around, may_serve
 from cpctl.core.effects import (
@@ -251,6 +259,7 @@ def _all_free(station: Station) -> bool:
 STATION_RULES: tuple[StationRule, ...] = (
     _drop_waiting_claims,
     claims.move_waiting_claims,
+    profile_requests.follow_transactions,
     _apply_waiting_availability,
     _schedule_clock_readings,
     _restart_when_wound_down,

@@ -79,6 +79,7 @@ class World:
         self.facts: list[ef.Fact] = []
         self.saved: list[ef.SaveRegister] = []
         self.kept: dict[str, str] = dict(kept or {})
+        self.records: dict[str, ef.Kept] = {}
         self.answers: dict[RequestId, list[Reply]] = {}
         self.notices: list[ef.Notice] = []
         self.asks: list[ef.Authorize] = []
@@ -142,7 +143,7 @@ class World:
              open_sessions: tuple[ev.OpenSession, ...] = (), next_session: int = 1,
              latched: tuple[tuple[int | None, object], ...] = (), read: bool = True) -> "World":
         self.tell(ev.Booted(cause, next_session, open_sessions, latched,  # type: ignore[arg-type]
-                            dict(self.kept)))
+                            dict(self.kept), dict(self.records)))
         if online:
             self.tell(ev.LinkChanged(True, Registration.ACCEPTED))
         for place in self.places.values():
@@ -252,6 +253,10 @@ class World:
                 self.kept.pop(key, None)
                 if value is not None:
                     self.kept[key] = value
+            case ef.KeepRecord(key=key, record=record):
+                self.records.pop(key, None)
+                if record is not None:
+                    self.records[key] = record
             case ef.Answer(request=request, reply=reply):
                 self.answers[request].append(reply)
             case ef.Notify(notice=notice):

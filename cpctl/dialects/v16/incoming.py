@@ -99,7 +99,7 @@ def _told(key: keys.Key, ctx: RenderContext) -> Wire:
 
 
 def _remote_start(wire: Wire, ctx: RenderContext) -> Request | Answer:
-    """A charging profile is ignored while smart charging is not offered (16.RSTART.5)."""
+    """With a charging profile that cannot be, the whole request is refused (16.RSTART.5)."""
     if ctx.registration is not Registration.ACCEPTED:
         return status("Rejected")  # 16.BOOT.5
     evse = connector = None
@@ -108,8 +108,11 @@ def _remote_start(wire: Wire, ctx: RenderContext) -> Request | Answer:
         if place is None:
             return status("Rejected")
         evse, connector = place
+    profile = smart_charging.of_remote_start(wire)
+    if isinstance(profile, Result):
+        return profile
     return StartRequested(ctx.new_request(), IdToken(wire["idTag"]), evse, connector,
-                          ctx.settings.flag("auth.remote_needs_authorization"))
+                          ctx.settings.flag("auth.remote_needs_authorization"), profile=profile)
 
 
 def _remote_stop(wire: Wire, ctx: RenderContext) -> Request | Answer:

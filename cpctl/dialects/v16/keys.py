@@ -111,6 +111,11 @@ def _unlock_on_unplug(settings: Settings, layout: StationLayout) -> str:
     return to_text(settings.flag("session.unlock_on_unplug") and not _fixed_cables(layout))
 
 
+def _rate_units(text: str) -> str:
+    """§9.4.2, errata 3.88: Current means A, Power W."""
+    return ",".join(name.capitalize() for name in text.split(","))
+
+
 def _fixed_cables(layout: StationLayout) -> bool:
     """16.TX.14: nothing can be unlocked at a fixed cable."""
     return not any(evse.has_lock for evse in layout.evses)
@@ -168,6 +173,12 @@ def _rows() -> tuple[Key, ...]:
         Key("UnlockConnectorOnEVSideDisconnect", "session.unlock_on_unplug", Access.READ_WRITE,
             view=_unlock_on_unplug, fixed=_fixed_cables),
         _setting("WebSocketPingInterval", "link.ping_s"),
+        # SmartCharging (§9.4); no hardware here switches between 3 phases and 1: that key is absent
+        _setting("ChargeProfileMaxStackLevel", "smart.max_stack_level"),
+        Key("ChargingScheduleAllowedChargingRateUnit", "smart.rate_units", Access.READ_ONLY,
+            to_wire=_rate_units),
+        _setting("ChargingScheduleMaxPeriods", "smart.max_periods"),
+        _setting("MaxChargingProfilesInstalled", "smart.max_installed"),
     )
 
 
