@@ -10,12 +10,13 @@ REAL ?= $(if $(shell command -v apt-get 2>/dev/null),required,)
 CSMS ?=
 ID ?= CP001
 
-.PHONY: help run test check bench clean
+.PHONY: help run test check conformance bench clean
 
 help:
 	@echo "make run                      charge a simulated car against the embedded central system"
 	@echo "make run CSMS=ws://… ID=CP001 run the simulated station against your own central system"
 	@echo "make test                     every check and every test"
+	@echo "make conformance              docs/conformance-16.md from the marks of the tests"
 	@echo "make bench                    the figures, each beside its goal"
 	@echo "make clean                    remove what the above made"
 
@@ -36,6 +37,9 @@ check: $(STAMP)
 
 test: check
 	CPCTL_REAL=$(REAL) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+conformance: $(STAMP)
+	cd tests && ../$(BIN)/python -m support.conformance
 
 bench: $(STAMP)
 	$(BIN)/python -m bench
