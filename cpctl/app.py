@@ -183,7 +183,9 @@ class App:
             sample_sync_s=settings.integer("store.sample_sync_s"))
         self.clock.raise_floor(self.journal.floor)
         self.journal.shedding = self.door.shed
-        self.authbook = AuthBook(self.station_store, self.clock.now)
+        self.authbook = AuthBook(
+            self.station_store, self.clock.now,
+            list_is_on=lambda: self.loop.settings.flag("auth.list_enabled"))
         self._build_core(settings)
         await self._begin(kept)
 
@@ -233,7 +235,8 @@ class App:
             show=self.devices.show, authorize=self.authorizer.authorize, answer=self.answer,
             notify=self._notify, delegate=self.services.delegate, tell=self.services.tell,
             firmware=self.services.firmware, facts_waiting=self.link.facts_waiting,
-            restart=self._restart, setting_lost=self._setting_lost)
+            restart=self._restart, setting_lost=self._setting_lost,
+            check_list=self.services.token_list.compare)
 
     def _build_link(self) -> Link:
         from cpctl.link.link import Link

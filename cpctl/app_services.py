@@ -15,6 +15,7 @@ from cpctl.core.events import Request, VendorMessageReceived
 from cpctl.core.values import Outcome, Reply
 from cpctl.runtime.vendors import Vendors
 from cpctl.services.child import Children
+from cpctl.services.token_list import TokenList
 
 if TYPE_CHECKING:
     from cpctl.app import App
@@ -34,6 +35,10 @@ class Services:
         self.vendors = Vendors(ask=app.ask_csms, answer=app.answer, spawn=app.spawn)
         self.vendors.start()
         self._desks: dict[type[Request], Desk] = {VendorMessageReceived: self.vendors.received}
+        self.token_list = TokenList(
+            app.authbook, settings=lambda: app.loop.settings, now=app.now, answer=app.answer,
+            notify=app.link.notify, spawn=app.spawn)
+        self._desks.update(self.token_list.desks)
 
     def delegate(self, request: Request) -> None:
         """Hand a request to who answers it."""

@@ -3,7 +3,9 @@
 Station-wide decisions reach an EVSE in this way only.
 """
 
-from cpctl.core import charging_profiles, limits, power
+from dataclasses import replace
+
+from cpctl.core import charging_profiles, limits, power, reservation
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.state import Around, Evse, Station
@@ -64,13 +66,24 @@ def around(station: Station, now: Now, settings: Settings) -> dict[int, Around]:
     return _with_limits(station, plain, now, settings)
 
 
+def _with_reservations(station: Station, every: dict[int, Around], now: Now
+                       ) -> dict[int, Around]:
+    """For whom each EVSE is kept, and what a transaction there may use up."""
+    held = reservation.holds(station)
+    return {number: replace(one, held=held.get(number, ()),
+                            reserved=reservation.usable_at(station, number, now))
+            for number, one in every.items()}
+
+
 def _with_limits(station: Station, plain: Around, now: Now, settings: Settings
                  ) -> dict[int, Around]:
     """What charging profiles allow each EVSE, and its share of what all may have together."""
     every = {evse.id: plain for evse in station.evses}
+    if station.reservations:
+        every = _with_reservations(station, every, now)
     total_a = station.layout.station_max_current_a
     if charging_profiles.speak(station, settings):
-        every = {evse.id: plain.with_profile(
+        every = {evse.id: every[evse.id].with_profile(
             charging_profiles.evse_limit_a(station, evse, now, settings))
             for evse in station.evses}
         station_a = charging_profiles.station_limit_a(station, now, settings)

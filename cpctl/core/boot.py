@@ -6,7 +6,7 @@ Source: house.md §8 "Power fails in mid-charge"; OCPP 1.6 with 16.TX.16, 16.STA
 from dataclasses import replace
 
 from cpctl.core import evse as moves
-from cpctl.core import profile_requests, transaction
+from cpctl.core import profile_requests, reservation, transaction
 from cpctl.core.effects import Effect, Keep, Record, SecurityEventRaised, SessionClosed
 from cpctl.core.events import Booted, OpenSession
 from cpctl.core.faults import FaultCode
@@ -46,6 +46,8 @@ def booted(station: Station, event: Booted, now: Now, settings: Settings) -> Sta
     effects = _damage_told(event, now)
     station, more = profile_requests.restored(station, event, now)
     effects += more
+    reserved, more = reservation.restored(event.records, event.open_sessions)
+    station, effects = replace(station, reservations=reserved), effects + more
     for left in event.open_sessions:
         station, more = _taken_over(station, left, event, now, settings)
         effects += more

@@ -7,9 +7,9 @@ Source: OCPP 1.6 §4.8, §5.11 with 16.AUTH.*, 16.RSTART.*; OCPP 2.0.1 C01, F01,
 from dataclasses import replace
 
 from cpctl.core import evse as moves
-from cpctl.core import profile_requests, rules
+from cpctl.core import profile_requests, reservation, rules
 from cpctl.core.around import around
-from cpctl.core.effects import Authorize, Effect, Remember, Show
+from cpctl.core.effects import Authorize, CheckAgainstList, Effect, Remember, Show
 from cpctl.core.events import (
     AuthorizationAnswered,
     CardPresented,
@@ -34,12 +34,38 @@ def may_be_claimed(evse: Evse, its_around: Around) -> bool:
             and evse.holder is None and not evse.unlocks)
 
 
-def free_evses(station: Station, evses: tuple[int, ...], now: Now, settings: Settings
+def free_evses(station: Station, evses: tuple[int, ...], token: IdToken | None, now: Now,
+               settings: Settings, *, group: IdToken | None = None, besides: Claim | None = None
                ) -> list[Evse]:
-    """Those of `evses` (empty: all) that a new claim may take, in order of installation."""
+    """Those of `evses` (empty: all) that a claim of `token` may take, in order of installation.
+
+    16.RES.3: none that is kept for somebody else. `besides`: the claim itself, when it waits.
+    """
+    held = _held(station, besides)
+    return [evse for evse in _unused(station, evses, now, settings)
+            if reservation.admits(held.get(evse.id, ()), token, group)]
+
+
+def perhaps_free(station: Station, evses: tuple[int, ...], now: Now, settings: Settings
+                 ) -> list[Evse]:
+    """Those that are kept, but a token may have them if it proves to be of the right group."""
+    held = _held(station, None)
+    return [evse for evse in _unused(station, evses, now, settings)
+            if reservation.may_admit(held.get(evse.id, ()))]
+
+
+def _unused(station: Station, evses: tuple[int, ...], now: Now, settings: Settings
+            ) -> list[Evse]:
     rest = around(station, now, settings)
     return [evse for evse in station.evses
             if (not evses or evse.id in evses) and may_be_claimed(evse, rest[evse.id])]
+
+
+def _held(station: Station, besides: Claim | None) -> reservation.Held:
+    if not station.reservations:
+        return {}
+    return reservation.holds(
+        station, waiting=reservation.strangers_waiting(station, besides))
 
 
 def best_plugged(free: list[Evse]) -> Evse | None:
@@ -64,7 +90,8 @@ def on_card(station: Station, event: CardPresented, now: Now, settings: Settings
     for claim in station.waiting:
         if event.token.same_as(claim.token):
             return _tapped_while_waiting(station, claim)
-    free = free_evses(station, event.evses, now, settings)
+    free = free_evses(station, event.evses, event.token, now, settings) or perhaps_free(
+        station, event.evses, now, settings)
     if free:
         claim = _asking(station, event.token, now, settings)
         claim = replace(claim, evses=event.evses)
@@ -89,6 +116,10 @@ def _asking(station: Station, token: IdToken, now: Now, settings: Settings) -> C
 
 def placed(station: Station, claim: Claim, free: list[Evse], settings: Settings) -> Station:
     """The claim at its EVSE, or waiting at the station for a plug (E-04, E-16)."""
+    own = reservation.own_evse(station, claim.token, free)
+    if own is not None:  # G2 of the status matrix: the reserved identity is presented
+        connector = claim.connector or own[1].connector
+        return station.with_evse(replace(own[0], claim=replace(claim, connector=connector)))
     chosen = best_plugged(free)
     if chosen is None:
         chosen = _without_plug(free, settings, only=len(station.evses) == 1
@@ -160,13 +191,20 @@ def on_answer(station: Station, event: AuthorizationAnswered, now: Now, settings
             return station, effects + more
     for evse in station.evses:
         if _asked_here(evse, event.ask):
-            after, more = moves.on_answer(evse, event, now, settings)
+            after, more = moves.on_answer(
+                evse, event, now, settings, admitted=_admits(station, evse, event))
             station = station.with_evse(after)
             effects += more
             if after.transaction.state is not evse.transaction.state:
                 station = _without_second(station, event.ask)
                 break
     return station, effects
+
+
+def _admits(station: Station, evse: Evse, event: AuthorizationAnswered) -> bool:
+    """16.RES.3: now the group of the token is known."""
+    held = reservation.holds(station).get(evse.id, ()) if station.reservations else ()
+    return reservation.admits(held, event.token, event.info.group)
 
 
 def _asked_here(evse: Evse, ask: int) -> bool:
@@ -185,6 +223,9 @@ def _without_second(station: Station, ask: int) -> Station:
 def _answered_waiting(station: Station, claim: Claim, event: AuthorizationAnswered, now: Now,
                       settings: Settings) -> StationMoved:
     after, granted = moves.decided(claim, event, now, settings)
+    if station.reservations and granted:  # all may be kept for others
+        granted = bool(free_evses(station, claim.evses, claim.token, now, settings,
+                                  group=after.group, besides=claim))
     waiting = tuple(after if one is claim else one for one in station.waiting)
     if not granted:
         waiting = tuple(one for one in station.waiting if one is not claim)
@@ -194,10 +235,14 @@ def _answered_waiting(station: Station, claim: Claim, event: AuthorizationAnswer
 
 def remembered(token: IdToken | None, event: AuthorizationAnswered | TransactionAnswered,
                settings: Settings) -> tuple[Effect, ...]:
-    """16.CACHE.1: what the central system says of a token, good or bad, goes to the cache."""
-    if token is None or not settings.flag("auth.cache_enabled"):
+    """16.CACHE.1, 16.LIST.5: what the central system says of a token, good or bad, goes to the
+    cache and is compared with the local list."""
+    if token is None:
         return ()
-    return (Remember(token, event.info),)
+    check = (CheckAgainstList(token, event.info),) if settings.flag("auth.list_enabled") else ()
+    if not settings.flag("auth.cache_enabled"):
+        return check
+    return (Remember(token, event.info), *check)
 
 
 def on_transaction_answer(station: Station, event: TransactionAnswered, now: Now,
@@ -225,7 +270,8 @@ def move_waiting_claims(station: Station, now: Now, settings: Settings) -> Stati
     for claim in station.waiting:
         if claim.until is not None and now.mono_ns >= claim.until:
             return _without_waiting(station, claim), (Show(None, "card_refused"),)
-        free = [evse for evse in free_evses(station, claim.evses, now, settings)
+        free = [evse for evse in free_evses(station, claim.evses, claim.token, now, settings,
+                                            group=claim.group, besides=claim)
                 if evse.plug.plugged and not rules.is_finishing(evse, settings)]
         if free:
             station = _without_waiting(station, claim)

@@ -192,6 +192,13 @@ class LogStatusTold(Notice):
 
 
 @dataclass(frozen=True)
+class ListConflictTold(Notice):
+    """The local list and the central system disagree on a token."""
+
+    token: IdToken
+
+
+@dataclass(frozen=True)
 class FirmwareStatusTold(Notice):
     """Where the update is, because somebody asked. `signed`: in the words of a signed one."""
 
@@ -332,6 +339,15 @@ class SaveSetting(Effect):
 @dataclass(frozen=True)
 class Remember(Effect):
     """Put a verdict of the central system into the authorization cache (lower grade)."""
+
+    token: IdToken
+    info: TokenInfo
+
+
+@dataclass(frozen=True)
+class CheckAgainstList(Effect):
+    """See whether a verdict of the central system contradicts the local list; when it does, the
+    central system is told."""
 
     token: IdToken
     info: TokenInfo

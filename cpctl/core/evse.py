@@ -274,11 +274,17 @@ def on_owner_token(evse: Evse, token: IdToken, now: Now) -> Moved:
     return evse, ()
 
 
-def on_answer(evse: Evse, event: AuthorizationAnswered, now: Now, settings: Settings) -> Moved:
-    """The verdict on this EVSE's own question; others have been sorted out before."""
+def on_answer(evse: Evse, event: AuthorizationAnswered, now: Now, settings: Settings, *,
+              admitted: bool = True) -> Moved:
+    """The verdict on this EVSE's own question; others have been sorted out before.
+
+    `admitted`: the EVSE is not kept for somebody else.
+    """
     if evse.second is not None and evse.second.ask == event.ask:
         return _on_group(replace(evse, second=None), event, now)
     claim, granted = decided(evse.claim, event, now, settings)
+    if not admitted:
+        claim, granted = NO_CLAIM, False
     return replace(evse, claim=claim), (
         Show(evse.id, "card_accepted" if granted else "card_refused"),)
 

@@ -7,18 +7,22 @@ Source: OCPP 1.6 §5 with 16.RSTART.*, 16.RSTOP.1, 16.UNLOCK.*, 16.AVAIL.*, 16.R
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from cpctl.core import claims, profile_requests, rules, transaction, triggers
+from cpctl.core import claims, profile_requests, reservation, rules, transaction, triggers
 from cpctl.core import evse as moves
-from cpctl.core.around import around, is_going_down
+from cpctl.core.around import around, is_going_down, may_serve
 from cpctl.core.effects import Answer, Delegate, Effect, ForgetTokens, Keep, Record, SaveSetting
 from cpctl.core.effects import FaultUnlatched as FaultUnlatchedFact
 from cpctl.core.events import (
     AvailabilityRequested,
+    CancelReservationRequested,
     ClearCacheRequested,
     ClearFaultRequested,
     ClearProfilesRequested,
     CompositeRequested,
+    ListUpdateRequested,
+    ListVersionRequested,
     Request,
+    ReserveRequested,
     ResetRequested,
     SetProfileRequested,
     SettingChangeRequested,
@@ -72,6 +76,9 @@ def answered(station: Station, event: Request, now: Now, settings: Settings) -> 
             return _reset(station, event, now)
         case ClearFaultRequested():
             return _clear_fault(station, event, now)
+        case ReserveRequested() | CancelReservationRequested():
+            return reservation.answered(station, event, now, settings,
+                                        serving=may_serve(station, settings))
         case SettingChangeRequested():
             return station, _change_setting(station, event)
         case _:
@@ -97,7 +104,7 @@ def _simple(event: Request, settings: Settings) -> tuple[Effect, ...]:
             return (_answer(event, Outcome.REJECTED, "cache_disabled"),)
         case ClearCacheRequested():
             return ForgetTokens(), _answer(event, Outcome.ACCEPTED)
-        case VendorMessageReceived():
+        case VendorMessageReceived() | ListUpdateRequested() | ListVersionRequested():
             return (Delegate(event),)
         case _:
             return (_answer(event, Outcome.ACCEPTED),)
@@ -120,13 +127,14 @@ def _start(station: Station, event: StartRequested, now: Now, settings: Settings
     if refused is not None:
         return station, (Answer(event.request, refused),)
     wanted = () if event.evse is None else (event.evse,)
-    free = claims.free_evses(station, wanted, now, settings)
-    if not free:
+    free = claims.free_evses(station, wanted, event.token, now, settings)
+    perhaps = [] if free else claims.perhaps_free(station, wanted, now, settings)
+    if not free and not perhaps:
         return station, (Answer(event.request, _why_not_free(station, event, now, settings)),)
     authorize = event.authorize or event.request.origin is Origin.LOCAL or settings.flag(
-        "auth.remote_needs_authorization")
+        "auth.remote_needs_authorization") or bool(perhaps)
     station, effects = claims.claimed_by_request(
-        station, event, free, authorize=authorize, now=now, settings=settings)
+        station, event, free or perhaps, authorize=authorize, now=now, settings=settings)
     return station, (_answer(event, Outcome.ACCEPTED), *effects)
 
 
@@ -160,6 +168,8 @@ def _why_not_free(station: Station, event: StartRequested, now: Now, settings: S
         return Reply(Outcome.REJECTED, "faulted", f"cpctl why {evse.id}")
     if not rules.serves(evse, its_around):
         return Reply(Outcome.REJECTED, "unavailable", f"cpctl why {evse.id}")
+    if its_around.held and claims.may_be_claimed(evse, its_around):
+        return Reply(Outcome.REJECTED, "reserved", "kept for a reservation")
     return Reply(Outcome.REJECTED, "in_use", f"cpctl evse show {evse.id}")
 
 

@@ -102,9 +102,17 @@ def expire_plug_when_nobody_claims_it(evse: Evse, around: Around, now: Now, sett
 def plug_expires(evse: Evse, settings: Settings) -> int | None:
     timeout_s = settings.integer("session.plug_timeout_s")
     idle = evse.claim.state is ClaimState.NONE and evse.transaction.state is TxState.NONE
-    if not timeout_s or not evse.plug.plugged or evse.plug.expired or not idle:
+    if not timeout_s or not evse.plug.plugged or evse.plug.expired or not idle or evse.held:
         return None
-    return evse.plug.since + timeout_s * NS_PER_S
+    return max(evse.plug.since, evse.free_since) + timeout_s * NS_PER_S
+
+
+def note_whether_it_is_held(evse: Evse, around: Around, now: Now, settings: Settings) -> Moved:
+    """E-23: a plug in a reserved EVSE has its time to be claimed when that is reserved no more."""
+    held = bool(around.held)
+    if held == evse.held:
+        return evse, ()
+    return replace(evse, held=held, free_since=evse.free_since if held else now.mono_ns), ()
 
 
 def serves(evse: Evse, around: Around) -> bool:
@@ -308,6 +316,8 @@ def _pattern(evse: Evse, around: Around) -> str:
         return "finishing"
     if not serves(evse, around):
         return "unavailable"
+    if around.held and evse.claim.state is not ClaimState.GRANTED:
+        return "reserved"
     return "preparing" if moves.is_preparing(evse) else "available"
 
 
@@ -356,6 +366,7 @@ RULES: tuple[Rule, ...] = (
     finish_transaction,
     drop_claim_when_time_is_up,
     drop_claim_when_out_of_service,
+    note_whether_it_is_held,
     expire_plug_when_nobody_claims_it,
     apply_waiting_availability,
     close_session_when_free,

@@ -5,9 +5,10 @@ the station. Moments are monotonic ns of the present kernel boot.
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import Enum
 
-from cpctl.core.effects import TransactionStarted
+from cpctl.core.effects import Kept, TransactionStarted
 from cpctl.core.events import OpenSession
 from cpctl.core.faults import CATALOGUE, FaultCode
 from cpctl.core.now import Now
@@ -271,6 +272,8 @@ class Evse:
     shown: str = ""
     clock_due: int | None = None  # a clock-aligned slot whose reading has not come yet
     stopped: StopReason | None = None  # of the last transaction since the plug came
+    held: bool = False  # kept for a reservation
+    free_since: int = 0  # when it last ceased to be
     triggered: tuple[TriggeredReading, ...] = ()
 
     @property
@@ -309,12 +312,25 @@ class Evse:
         return any(fault.code is code for fault in self.faults)
 
 
+@dataclass(frozen=True)
+class Reservation(Kept):
+    """An EVSE kept for `token`, or for a token of `group`, until `expires`. `evse` None: any."""
+
+    id: int
+    expires: datetime
+    token: IdToken
+    group: IdToken | None = None
+    evse: int | None = None
+    connector: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Around:
     """What an EVSE must know of the rest.
 
     `may_serve`: the station may open sessions (booted, registered as policy wants, not going
-    down). `ending`: why the station ends what runs, `resume` that transactions stay open for the
+    down). `held`: for which reservations it is kept, `reserved` those a transaction here may use
+    up. `ending`: why the station ends what runs, `resume` that transactions stay open for the
     next life. `share_a`: its part of the station's current, `profile_a` what its charging profiles
     allow (None: they say nothing), both in A per phase. `stopping`: faults of the station.
     """
@@ -332,6 +348,8 @@ class Around:
     silence_s: float = 30.0
     nominal_voltage_v: float = 230.0
     wind_down_s: float = 6.0
+    held: tuple[Reservation, ...] = ()
+    reserved: tuple[Reservation, ...] = ()
 
     def with_share(self, share_a: float | None) -> "Around":
         return replace(self, share_a=share_a)
@@ -365,6 +383,7 @@ class Station:
     clock_interval: int = 0
     settled_at: int = 0  # up to this moment all deadlines are served
     profiles: tuple[InstalledProfile, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
 
     def evse(self, number: int | None) -> Evse | None:
         for one in self.evses:

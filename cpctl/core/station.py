@@ -14,6 +14,7 @@ from cpctl.core import (
     metering,
     profile_requests,
     requests,
+    reservation,
     rules,
 )
 from cpctl.core import evse as moves
@@ -258,6 +259,7 @@ def _all_free(station: Station) -> bool:
 
 STATION_RULES: tuple[StationRule, ...] = (
     _drop_waiting_claims,
+    reservation.end_what_is_over,
     claims.move_waiting_claims,
     profile_requests.follow_transactions,
     _apply_waiting_availability,
@@ -277,6 +279,8 @@ def _settled(station: Station, now: Now, settings: Settings) -> StationMoved:
             effects += more
             if after is not evse:
                 station = _with_settled(station, after)
+                station, more = reservation.end_when_used(station, evse, after)
+                effects += more
                 rest = around(station, now, settings)
         for rule in STATION_RULES:
             station, more = rule(station, now, settings)
@@ -298,5 +302,6 @@ def _deadlines(station: Station, now: Now, settings: Settings) -> Iterator[int |
     yield from (claim.until for claim in station.waiting)
     yield station.clock_slot
     yield station.reset_by if not station.restarted else None
+    yield from reservation.deadlines(station, now)
     if station.profiles:
         yield charging_profiles.next_change(station, now, settings)

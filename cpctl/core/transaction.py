@@ -7,7 +7,7 @@ Source: OCPP 1.6 §4.8, §4.10, §5.16; OCPP 2.0.1 E01..E15; house.md §8 "Power
 
 from dataclasses import replace
 
-from cpctl.core import metering
+from cpctl.core import metering, reservation
 from cpctl.core.effects import (
     Effect,
     Record,
@@ -80,7 +80,7 @@ def started(evse: Evse, around: Around, now: Now, settings: Settings) -> Moved:
         at=now, session=session.no, evse=evse.id, connector=session.connector, report=0,
         trigger=_start_trigger(evse), token=claim.token, register_wh=register_wh,
         begin=_framing(evse, settings, register_wh, around), offline=not around.online,
-        remote_start=claim.remote_start)
+        remote_start=claim.remote_start, reservation=reservation.used(claim, around.reserved))
     opened = Transaction(
         TxState.OPEN, fact, next_report=1, charging_state="EVConnected",
         started_mono=now.mono_ns, sampled_mono=now.mono_ns, sampled_wh=register_wh,

@@ -73,6 +73,7 @@ class EvsePicture:
     energy_wh: int
     power_w: float | None
     reserved: int | None = None
+    reserved_connector: int | None = None
     why_suspended: str = ""
     stopped_because: str = ""  # last stop reason while finishing, for the status' info text
     ending: bool = False  # the transaction's end is decided; coil or register are waited for
@@ -153,7 +154,20 @@ def _evse(evse: Evse, its_around: Around, now: Now, settings: Settings, *, servi
         stopped_because=evse.stopped.value if evse.stopped is not None else "",
         ending=tx.state is TxState.ENDING, connector=_connector(evse),
         about_to_offer=soon, beginning=soon and tx.charging_state == "EVConnected",
-        out=tuple(sorted(evse.service.out)) if evse.service.operative else ())
+        out=tuple(sorted(evse.service.out)) if evse.service.operative else (),
+        **_reserved(evse, its_around, settings))
+
+
+def _reserved(evse: Evse, its_around: Around, settings: Settings) -> dict[str, int | None]:
+    """What the status shows of a reservation (E-21, E-23); `{}` for nothing."""
+    if not its_around.held:
+        return {}
+    one = its_around.held[0]
+    hidden = one.evse is None and settings.text("policy.reserve_zero_status") == "available"
+    begun = evse.plug.plugged and settings.text("policy.reserved_plug") == "preparing"
+    if hidden or begun:
+        return {}
+    return {"reserved": one.id, "reserved_connector": one.connector}
 
 
 def _is_about_to_offer(evse: Evse, its_around: Around, why: str, now: Now) -> bool:

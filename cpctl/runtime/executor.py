@@ -23,6 +23,7 @@ from cpctl.core.effects import (
     Authorize,
     BarPower,
     CancelFirmware,
+    CheckAgainstList,
     Delegate,
     Effect,
     EnergisePower,
@@ -95,6 +96,10 @@ class Tokens(Protocol):
     async def forget_all(self) -> None: ...
 
 
+def _none_to_check(effect: CheckAgainstList) -> None:
+    """Where there is no local list."""
+
+
 @dataclass(frozen=True)
 class Hands:
     """Who does what, beside gate and books. None of these may block."""
@@ -112,6 +117,7 @@ class Hands:
     facts_waiting: Callable[[], None]
     restart: Callable[[ResetKind], None]
     setting_lost: Callable[[str], None]  # could not be saved: the old value holds again
+    check_list: Callable[[CheckAgainstList], None] = _none_to_check
 
 
 class Grade(IntEnum):
@@ -139,6 +145,7 @@ _GRADES: dict[type[Effect], Grade] = {
     LockPlug: Grade.ENERGISE,
     UnlockPlug: Grade.ENERGISE,
     Authorize: Grade.AT_ONCE,
+    CheckAgainstList: Grade.TELL,
     Notify: Grade.TELL,
     Tell: Grade.TELL,
     FetchFirmware: Grade.TELL,
@@ -440,6 +447,8 @@ class Executor:
                 self._hands.notify(effect.notice, effect.triggered)
             case Tell():
                 self._hands.tell(effect)
+            case CheckAgainstList():
+                self._hands.check_list(effect)
             case FetchFirmware() | CancelFirmware() | InstallFirmware():
                 self._hands.firmware(effect)
             case Show():

@@ -38,6 +38,12 @@ STATION: tuple[Step, ...] = (
     CREATE TABLE tokens(key TEXT PRIMARY KEY, used INTEGER, status TEXT, group_value TEXT,
       group_kind TEXT, expires INTEGER, crc INTEGER);
     """,
+    """
+    CREATE TABLE listed(key TEXT PRIMARY KEY, status TEXT, group_value TEXT, group_kind TEXT,
+      expires INTEGER, crc INTEGER);
+    CREATE TABLE listing(id INTEGER PRIMARY KEY, version INTEGER, length INTEGER, digest INTEGER,
+      crc INTEGER);
+    """,
 )
 
 

@@ -1,4 +1,4 @@
-"""station.db: settings, what the core keeps over restarts, and the rows of the authorization cache.
+"""station.db: settings, what the core keeps over restarts, the rows of cache and local list.
 
 A file of its own, so that a damaged journal costs neither the password nor a setting. Settings and
 kept values are on the disk before `await` returns; the cache follows lazily.
@@ -18,7 +18,16 @@ from cpctl.store.errors import StoreError
 from cpctl.store.migrations import STATION
 from cpctl.store.records import PREFIX, records_of, text_of
 from cpctl.store.recovery import Carved, FileKind, open_file
-from cpctl.store.rows import KEPT, SETTINGS, STATION_TABLES, TOKENS, Row, Table
+from cpctl.store.rows import (
+    KEPT,
+    LISTED,
+    LISTING,
+    SETTINGS,
+    STATION_TABLES,
+    TOKENS,
+    Row,
+    Table,
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +40,8 @@ class StationSweep:
     settings: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
     tokens: list[Row] = field(default_factory=list)
+    listed: list[Row] = field(default_factory=list)
+    listing: Row | None = None
 
 
 def _sweep(db: Database) -> StationSweep:
@@ -42,6 +53,10 @@ def _sweep(db: Database) -> StationSweep:
                 into[str(key)] = str(value)
         for row in con.execute(f"SELECT {TOKENS.select} FROM tokens ORDER BY used"):
             found.tokens.append(TOKENS.opened(row))
+        for row in con.execute(f"SELECT {LISTED.select} FROM listed"):
+            found.listed.append(LISTED.opened(row))
+        for row in con.execute(f"SELECT {LISTING.select} FROM listing"):
+            found.listing = LISTING.opened(row)
     return found
 
 
@@ -69,6 +84,7 @@ class StationStore:
         self.report = report
         self._settings, self._kept = found.settings, found.kept
         self.tokens = tuple(found.tokens)
+        self._list = (found.listing, found.listed)
         self._lazy: dict[str, Row | None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -132,6 +148,33 @@ class StationStore:
         def then(_: None, error: BaseException | None) -> None:
             if error is None:
                 self._lazy.clear()
+
+        await self._writer.run(job, then)
+
+    def take_list(self) -> tuple[Row | None, list[Row]]:
+        """The local list as it was found, once: its head (None: never sent) and its rows."""
+        found, self._list = self._list, (None, [])
+        return found
+
+    async def put_list(self, head: Row, rows: Iterable[Row], gone: Iterable[str], *, full: bool,
+                       applied: Callable[[], None]) -> None:
+        """Change the local list as a whole, on the disk when this returns: all of it or nothing.
+
+        `full`: what was there goes first. `applied` follows the disk at once. Raises JournalError.
+        """
+        db = self._db
+
+        def job() -> None:
+            with db.commit(full=True) as con:
+                if full:
+                    con.execute("DELETE FROM listed")
+                con.executemany("DELETE FROM listed WHERE key = ?", ((key,) for key in gone))
+                con.executemany(LISTED.insert, map(LISTED.sealed, rows))
+                con.execute(LISTING.insert, LISTING.sealed(head))
+
+        def then(_: None, error: BaseException | None) -> None:
+            if error is None:
+                applied()
 
         await self._writer.run(job, then)
 

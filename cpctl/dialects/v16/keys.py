@@ -173,6 +173,12 @@ def _rows() -> tuple[Key, ...]:
         Key("UnlockConnectorOnEVSideDisconnect", "session.unlock_on_unplug", Access.READ_WRITE,
             view=_unlock_on_unplug, fixed=_fixed_cables),
         _setting("WebSocketPingInterval", "link.ping_s"),
+        # LocalAuthListManagement (§9.2)
+        _setting("LocalAuthListEnabled", "auth.list_enabled"),
+        _setting("LocalAuthListMaxLength", "auth.list_max"),
+        _setting("SendLocalListMaxLength", "auth.list_send_max"),
+        # Reservation (§9.3)
+        _setting("ReserveConnectorZeroSupported", "reservation.any_evse"),
         # SmartCharging (§9.4); no hardware here switches between 3 phases and 1: that key is absent
         _setting("ChargeProfileMaxStackLevel", "smart.max_stack_level"),
         Key("ChargingScheduleAllowedChargingRateUnit", "smart.rate_units", Access.READ_ONLY,

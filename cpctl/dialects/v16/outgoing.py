@@ -54,15 +54,22 @@ from cpctl.dialects.base import (
     Unready,
     Wire,
 )
-from cpctl.dialects.payloads import parse_time
-from cpctl.dialects.v16 import certificates, connectors, firmware, logs, security_events, vendors
-from cpctl.dialects.v16.answers import Reading
+from cpctl.dialects.v16 import (
+    certificates,
+    connectors,
+    firmware,
+    lists,
+    logs,
+    security_events,
+    vendors,
+)
+from cpctl.dialects.v16.answers import Reading, token_info
 from cpctl.dialects.v16.measurands import sampled_values
 
 ID_TAG_LIMIT = 20
 
 # Where what is told outside Core is translated.
-BLOCKS = (logs, firmware, certificates, security_events, vendors)
+BLOCKS = (lists, logs, firmware, certificates, security_events, vendors)
 
 # 1.6 has a word of its own for these reasons only; the rest is Other (§7.36)
 REASONS: dict[StopReason, str] = {
@@ -345,14 +352,6 @@ def _stop_answered(item: Item, call: Call, payload: Wire) -> tuple[Event, ...]:
     if "idTagInfo" not in payload or item.token is None:
         return ()
     return (TransactionAnswered(item.session, token_info(payload["idTagInfo"]), item.token),)
-
-
-def token_info(wire: Wire) -> TokenInfo:
-    """An idTagInfo in our words."""
-    group, expires = wire.get("parentIdTag"), wire.get("expiryDate")
-    return TokenInfo(TokenStatus(wire["status"]),
-                     IdToken(group) if group else None,
-                     parse_time(expires) if expires else None)
 
 
 def settles(item: Item, outcome: Outcome) -> bool:

@@ -97,8 +97,10 @@ def _in_transaction(one: EvsePicture) -> str:
 
 
 def _without_transaction(one: EvsePicture) -> str:
-    if one.claim in (ClaimState.ASKED, ClaimState.GRANTED):
-        return PREPARING  # A2; F2 while the plug is still in
+    if one.claim is ClaimState.GRANTED:
+        return PREPARING  # A2, G2; F2 while the plug is still in
+    if one.claim is ClaimState.ASKED and one.reserved is None:
+        return PREPARING  # of a reserved one nobody knows yet whether it is G2
     if one.finishing:
         return FINISHING
     if one.reserved is not None:
@@ -108,6 +110,9 @@ def _without_transaction(one: EvsePicture) -> str:
 
 def _is_sibling(one: EvsePicture, connector: int) -> bool:
     """16.TX.9: connectors of one EVSE share its power path; only the one in use stays."""
+    if one.reserved_connector is not None and not one.transaction and (
+            one.claim is not ClaimState.GRANTED):
+        return connector != one.reserved_connector  # kept as a whole
     in_use = one.plugged or one.transaction or one.claim is not ClaimState.NONE
     return in_use and connector != one.connector
 
