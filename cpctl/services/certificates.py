@@ -160,9 +160,12 @@ class Certificates:
     async def _install(self, request: CertificateInstallRequested) -> Reply:
         """16.SEC.12, 16.SEC.13, M05."""
         state, use = self.store.state, request.use
-        replaces = self._replaced_by_new(use)
-        if replaces and any(one.use is use for one in self.store.waiting):
+        checked = use is CertificateUse.CSMS_ROOT and self._around.settings().flag(
+            "security.additional_root_check")
+        if checked and any(one.use is use for one in self.store.waiting):
             return Reply(Outcome.FAILED, "not_in_store", "see the log: [csms] ca_file")
+        # M05.FR.09: one of these must have signed it
+        replaces = [one for one in state.of(use) if checked and not one.fallback]
         try:
             told = await self._child({
                 "do": "check_root", "pem": request.pem, "now": self._moment(),
@@ -186,14 +189,7 @@ class Certificates:
         self._reconfigured(f"installed {use.value} {new.subject}")
         return Reply(Outcome.ACCEPTED)
 
-    def _replaced_by_new(self, use: CertificateUse) -> tuple[Certificate, ...]:
-        """M05.FR.09: with the additional check the roots one of which must have signed."""
-        checked = self._around.settings().flag("security.additional_root_check")
-        if use is not CertificateUse.CSMS_ROOT or not checked:
-            return ()
-        return tuple(one for one in self.store.state.of(use) if not one.fallback)
-
-    def _with_root(self, state: State, new: Certificate, replaces: tuple[Certificate, ...]
+    def _with_root(self, state: State, new: Certificate, replaces: list[Certificate]
                    ) -> State:
         """M05.FR.08, FR.11: one root and one fallback; the fallback is one that has proved itself,
         if there is one."""
