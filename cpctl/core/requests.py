@@ -7,7 +7,7 @@ Source: OCPP 1.6 §5 with 16.RSTART.*, 16.RSTOP.1, 16.UNLOCK.*, 16.AVAIL.*, 16.R
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from cpctl.core import claims, profile_requests, reservation, rules, transaction, triggers
+from cpctl.core import claims, log_jobs, profile_requests, reservation, rules, transaction, triggers
 from cpctl.core import evse as moves
 from cpctl.core.around import around, is_going_down, may_serve
 from cpctl.core.effects import Answer, Delegate, Effect, ForgetTokens, Keep, Record, SaveSetting
@@ -21,6 +21,7 @@ from cpctl.core.events import (
     CompositeRequested,
     ListUpdateRequested,
     ListVersionRequested,
+    LogRequested,
     Request,
     ReserveRequested,
     ResetRequested,
@@ -88,6 +89,7 @@ def answered(station: Station, event: Request, now: Now, settings: Settings) -> 
 _DECIDED_ELSEWHERE: Mapping[type[Request], Decision] = {
     ClearProfilesRequested: profile_requests.answered,
     CompositeRequested: profile_requests.answered,
+    LogRequested: log_jobs.requested,
     SetProfileRequested: profile_requests.answered,
     TriggerRequested: triggers.answered,
 }

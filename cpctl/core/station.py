@@ -11,6 +11,7 @@ from cpctl.core import (
     boot,
     charging_profiles,
     claims,
+    log_jobs,
     metering,
     profile_requests,
     requests,
@@ -46,6 +47,7 @@ from cpctl.core.events import (
     JournalRecovered,
     LinkChanged,
     LockReported,
+    LogUploadMoved,
     MeterRead,
     PilotChanged,
     PowerReleased,
@@ -178,7 +180,9 @@ def _with_fault(station: Station, code: FaultCode, now: Now, detail: str = "", *
 def _on_station(station: Station, event: Event, now: Now) -> StationMoved:
     match event:
         case LinkChanged():
-            return _on_link(station, event)
+            return _on_link(station, event, now)
+        case LogUploadMoved():
+            return log_jobs.moved(station, event, now)
         case JournalFailed(detail=detail):
             return _with_fault(station, FaultCode.JOURNAL_FAILED, now, detail)
         case JournalRecovered():
@@ -199,12 +203,14 @@ def _on_station(station: Station, event: Event, now: Now) -> StationMoved:
             return station, ()
 
 
-def _on_link(station: Station, event: LinkChanged) -> StationMoved:
+def _on_link(station: Station, event: LinkChanged, now: Now) -> StationMoved:
     station = replace(station, online=event.online, registration=event.registration)
     if event.registration is not Registration.ACCEPTED:
         return station, ()
     effects = () if station.accepted_ever else (Keep("accepted.ever", "yes"),)
-    return replace(station, accepted_ever=True, accepted_now=True), effects
+    station = replace(station, accepted_ever=True, accepted_now=True)
+    station, more = log_jobs.connected(station, now)
+    return station, (*effects, *more)
 
 
 # --- rules of the station ------------------------------------------------------------------------

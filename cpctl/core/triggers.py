@@ -8,20 +8,19 @@ Source: OCPP 1.6 §5.17, errata 3.35, 3.46; security whitepaper A02, L01.FR.28, 
 from collections.abc import Iterable
 from dataclasses import replace
 
-from cpctl.core import metering
+from cpctl.core import log_jobs, metering
 from cpctl.core.effects import (
     Answer,
     ClockSample,
     Effect,
     FirmwareStatusTold,
-    LogStatusTold,
     Notice,
     Notify,
     Tell,
 )
 from cpctl.core.events import TriggerRequested
 from cpctl.core.faults import FaultCode
-from cpctl.core.jobs import FirmwareStatus, LogStatus, Trigger
+from cpctl.core.jobs import FirmwareStatus, Trigger
 from cpctl.core.now import NS_PER_S, Now
 from cpctl.core.settings import Settings
 from cpctl.core.state import Around, Evse, Station, TriggeredReading
@@ -50,7 +49,7 @@ def answered(station: Station, event: TriggerRequested, now: Now, settings: Sett
             notice = _firmware_status(station, now, signed=signed)
         case Trigger.LOG_STATUS | Trigger.DIAGNOSTICS_STATUS:
             diagnostics = event.what is Trigger.DIAGNOSTICS_STATUS
-            notice = _log_status(station, now, diagnostics=diagnostics)
+            notice = log_jobs.asked(station, now, diagnostics=diagnostics)
         case _:
             return station, (accepted, Tell(event.what, event.evse, event.connector))
     return station, (accepted, Notify(notice, triggered=True))
@@ -153,7 +152,3 @@ def _taken_at(evse: Evse, now: Now) -> Now:
 
 def _firmware_status(station: Station, now: Now, *, signed: bool) -> FirmwareStatusTold:
     return FirmwareStatusTold(now, None, FirmwareStatus.IDLE, signed=signed)
-
-
-def _log_status(station: Station, now: Now, *, diagnostics: bool) -> LogStatusTold:
-    return LogStatusTold(now, None, LogStatus.IDLE, diagnostics=diagnostics)

@@ -88,13 +88,24 @@ class Ring(logging.Handler):
     def __init__(self, lines: int = RING_LINES):
         super().__init__()
         self.setFormatter(_Format(journald=False))
-        self._lines: deque[str] = deque(maxlen=lines)
+        self._lines: deque[tuple[float, str]] = deque(maxlen=lines)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(self.format(record))
+        self._lines.append((record.created, self.format(record)))
 
     def lines(self) -> tuple[str, ...]:
+        return tuple(line for _, line in self._lines)
+
+    def dated(self) -> tuple[tuple[float, str], ...]:
+        """Each line with its time in seconds since 1970."""
         return tuple(self._lines)
+
+
+def kept_lines() -> tuple[tuple[float, str], ...]:
+    """The dated lines of the ring that `set_up` made, none without one."""
+    rings = (one for one in logging.getLogger().handlers if isinstance(one, Ring))
+    ring = next(rings, None)
+    return () if ring is None else ring.dated()
 
 
 def set_up(level: str = "INFO", stream: TextIO | None = None, *,

@@ -520,11 +520,23 @@ class Journal:
         await self._refill()
         return True
 
-    async def export(self, after: int = 0, limit: int = 10_000) -> tuple[str, ...]:
-        """The books as JSON lines, from fact `after` on, at most `limit`."""
+    async def export(self, after: int = 0, limit: int = 10_000, kind: str | None = None
+                     ) -> tuple[str, ...]:
+        """The books as JSON lines, from behind fact `after`, at most `limit`; all of one kind."""
         await self._flush_if_possible()
         db = self._db
-        return await self._writer.run(lambda: queries.export(db, after, limit))
+        return await self._writer.run(lambda: queries.export(db, after, limit, kind))
+
+    async def newest(self) -> int:
+        """The number of the newest fact, 0 when there is none."""
+        db = self._db
+        return await self._writer.run(lambda: queries.newest(db))
+
+    async def holds(self, since: datetime | None, until: datetime | None,
+                    kind: str | None = None) -> bool:
+        """Whether there is a fact (of that kind) of that span of time."""
+        db = self._db
+        return await self._writer.run(lambda: queries.holds(db, since, until, kind))
 
 
 __all__ = ["Entry", "Journal", "JournalError", "Lane", "Waiting"]

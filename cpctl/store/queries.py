@@ -1,6 +1,7 @@
 """What people ask the books: sessions, entries, an export. Runs on the writer, reads only."""
 
 import json
+from datetime import datetime
 
 from cpctl.core.effects import (
     Fact,
@@ -12,6 +13,7 @@ from cpctl.core.effects import (
 )
 from cpctl.store.db import Database
 from cpctl.store.entries import ABANDONED, DELIVERED, WAITING, EntryRow, Mark, SessionRow
+from cpctl.store.facts_json import utc_us
 from cpctl.store.ledger import Stored, stored_of
 from cpctl.store.rows import ALIAS, FACTS
 
@@ -113,12 +115,26 @@ def _session_row(no: int, facts: list[Fact], delivery: str, csms_id: int | str |
         stop_reason=ended.reason.value if ended else None, delivery=delivery, csms_id=csms_id)
 
 
-def export(db: Database, after: int, limit: int) -> tuple[str, ...]:
+def export(db: Database, after: int, limit: int, kind: str | None = None) -> tuple[str, ...]:
     """Facts as JSON lines with their columns, oldest first."""
     with db.reading() as con:
-        rows = con.execute(f"{_JOINED} WHERE f.no > ? ORDER BY f.no LIMIT ?",
-                           (after, limit)).fetchall()
+        rows = con.execute(f"{_JOINED} WHERE f.no > ?1 AND (?3 IS NULL OR f.kind = ?3)"
+                           " ORDER BY f.no LIMIT ?2", (after, limit, kind)).fetchall()
     return tuple(_line(stored_of(row[:_WIDTH]), row) for row in rows)
+
+
+def newest(db: Database) -> int:
+    with db.reading() as con:
+        return int(con.execute("SELECT coalesce(max(no), 0) FROM facts").fetchone()[0])
+
+
+def holds(db: Database, since: datetime | None, until: datetime | None, kind: str | None) -> bool:
+    """Whether there is a fact of that span of time, looked for from the newest on."""
+    span = (utc_us(since) if since else 0, utc_us(until) if until else 1 << 62)
+    with db.reading() as con:
+        return con.execute(
+            "SELECT 1 FROM facts WHERE utc BETWEEN ?1 AND ?2 AND (?3 IS NULL OR kind = ?3)"
+            " ORDER BY no DESC LIMIT 1", (*span, kind)).fetchone() is not None
 
 
 def _line(stored: Stored, row: tuple[object, ...]) -> str:
