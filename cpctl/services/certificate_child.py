@@ -88,7 +88,7 @@ def _readable(one: Cert) -> None:
 
 
 def _short(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:120]
+    return (str(error) or type(error).__name__).splitlines()[0].partition(". See")[0][:120]
 
 
 def single(text: str) -> Cert:
