@@ -65,6 +65,7 @@ class Seams:
     board: Board | None = None
     notifier: Notifier | None = None
     children: Children | None = None
+    release: str | None = None  # the version of the slot that this daemon runs from
     api: bool = True
     signals: bool = True
 

@@ -88,6 +88,15 @@ class StoreSpec(NamedTuple):
     retention_days: int = 90
 
 
+class FirmwareSpec(NamedTuple):
+    """Where releases lie, and how a new one proves itself."""
+
+    releases: Path = Path("/opt/cpctl")
+    trial_s: float = 600.0
+    max_mb: int = 512
+    unsigned_bundles: bool = False
+
+
 class GpioSpec(NamedTuple):
     backend: str = "gpiozero"
     chip: str = ""
@@ -119,6 +128,7 @@ class Config:
     evses: tuple[EvseSpec, ...]
     sim: SimSpec
     certificates: CertificatesSpec
+    firmware: FirmwareSpec
     initial: Mapping[str, str]
     files: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what was passed over, for the log
@@ -239,7 +249,8 @@ def _read(top: Section, problems: Problems, files: tuple[str, ...]) -> Config:
         store=_store(top.section("store")), gpio=_gpio(top.section("gpio")),
         serial=serial, evses=evses, readers=devices.readers(top.sections("reader"), evses),
         sim=_sim(top.section("sim")), initial=initial.values,
-        certificates=_certificates(top.section("certificates")), files=files,
+        certificates=_certificates(top.section("certificates")),
+        firmware=_firmware(top.section("firmware")), files=files,
         notes=tuple(problems.notes))
     top.done()
     return config
@@ -417,6 +428,16 @@ def _store(one: Section) -> StoreSpec:
     spec = StoreSpec(Path(one.text("path", "/var/lib/cpctl")),
                      max_mb=one.whole("max_mb", 256, minimum=1, maximum=1_000_000),
                      retention_days=one.whole("retention_days", 90, minimum=1, maximum=36_500))
+    one.done()
+    return spec
+
+
+def _firmware(one: Section) -> FirmwareSpec:
+    spec = FirmwareSpec(
+        Path(one.text("releases", "/opt/cpctl")),
+        trial_s=one.number("trial_s", 600.0, minimum=5, maximum=86_400),
+        max_mb=one.whole("max_mb", 512, minimum=1, maximum=100_000),
+        unsigned_bundles=one.flag("unsigned_bundles", False))
     one.done()
     return spec
 

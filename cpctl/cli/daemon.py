@@ -65,9 +65,16 @@ def run(args: Namespace, screen: Screen) -> int:
                      "stop it first (systemctl stop cpctl), or set api.socket and store.path",
                      FAILED)
         return FAILED
-    command = [sys.executable, "-m", "cpctl", "run", "--config", args.config,
-               "--log-level", args.log_level]
-    return _live(found, args.log_level, command, screen)
+    words = ["run", "--config", args.config, "--log-level", args.log_level]
+    return _live(found, args.log_level, [*_program(), *words], screen)
+
+
+def _program() -> list[str]:
+    """What starts us: the launcher of the releases decides anew which of them it is."""
+    import os
+
+    launcher = os.environ.get("CPCTL_LAUNCHER")
+    return [sys.executable, "-I", launcher] if launcher else [sys.executable, "-m", "cpctl"]
 
 
 def _answers(path: str) -> bool:

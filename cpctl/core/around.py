@@ -5,7 +5,7 @@ Station-wide decisions reach an EVSE in this way only.
 
 from dataclasses import replace
 
-from cpctl.core import charging_profiles, limits, power, reservation
+from cpctl.core import charging_profiles, firmware, limits, power, reservation
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.state import Around, Evse, Station
@@ -18,8 +18,8 @@ _RESET_REASONS = {ResetKind.SOFT: StopReason.SOFT_RESET, ResetKind.HARD: StopRea
 
 
 def may_serve(station: Station, settings: Settings) -> bool:
-    """Whether sessions may begin at all (16.BOOT.9, E-02)."""
-    if not station.booted or is_going_down(station):
+    """Whether sessions may begin at all (16.BOOT.9, E-02, L01.FR.07)."""
+    if not station.booted or is_going_down(station) or firmware.holds(station):
         return False
     match settings.text("policy.tx_before_accepted"):
         case "always":

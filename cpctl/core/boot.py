@@ -6,7 +6,7 @@ Source: house.md §8 "Power fails in mid-charge"; OCPP 1.6 with 16.TX.16, 16.STA
 from dataclasses import replace
 
 from cpctl.core import evse as moves
-from cpctl.core import log_jobs, profile_requests, reservation, transaction
+from cpctl.core import firmware, log_jobs, profile_requests, reservation, transaction
 from cpctl.core.effects import Effect, Keep, Record, SecurityEventRaised, SessionClosed
 from cpctl.core.events import Booted, OpenSession
 from cpctl.core.faults import FaultCode
@@ -52,6 +52,8 @@ def booted(station: Station, event: Booted, now: Now, settings: Settings) -> Sta
         station, more = _taken_over(station, left, event, now, settings)
         effects += more
     station, more = log_jobs.restored(station, event)
+    effects += more
+    station, more = firmware.booted(station, event.records, now)
     effects += more
     if "planned" in kept:
         effects += (Keep("planned", None),)

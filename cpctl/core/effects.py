@@ -401,21 +401,42 @@ class Tell(Effect):
     connector: int | None = None
 
 
+class FirmwareWork(Effect):
+    """Marker of what is done with releases outside the core."""
+
+
 @dataclass(frozen=True)
-class FetchFirmware(Effect):
+class FetchFirmware(FirmwareWork):
     """Download and check; comes back as FirmwareMoved. One at a time: a new order ends the old."""
 
     order: FirmwareOrder
 
 
 @dataclass(frozen=True)
-class CancelFirmware(Effect):
+class CancelFirmware(FirmwareWork):
     """Stop fetching; what was fetched is thrown away."""
 
 
 @dataclass(frozen=True)
-class InstallFirmware(Effect):
-    """Install what was fetched; comes back as FirmwareMoved, or we are restarted into it."""
+class InstallFirmware(FirmwareWork):
+    """Install what was fetched; comes back as FirmwareMoved: INSTALL_REBOOTING when the next start
+    is the new release."""
+
+    order: FirmwareOrder
+
+
+@dataclass(frozen=True)
+class FindFirmware(FirmwareWork):
+    """Find out how far the installation of `order` came before this start; comes back as
+    FirmwareFound."""
+
+    order: FirmwareOrder
+
+
+@dataclass(frozen=True)
+class ConfirmFirmware(FirmwareWork):
+    """The release on trial has reached the central system: it stays; comes back as FirmwareMoved
+    (INSTALLED)."""
 
     order: FirmwareOrder
 

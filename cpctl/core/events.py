@@ -13,6 +13,7 @@ from cpctl.core.faults import FaultCode
 from cpctl.core.jobs import (
     CertificateHash,
     CertificateUse,
+    FirmwareFinding,
     FirmwareOrder,
     FirmwareStatus,
     LogOrder,
@@ -297,6 +298,15 @@ class FirmwareMoved(Event):
 
 
 @dataclass(frozen=True)
+class FirmwareFound(Event):
+    """Answers FindFirmware; also told unasked by a release on trial."""
+
+    order: FirmwareOrder
+    finding: FirmwareFinding
+    detail: str = ""
+
+
+@dataclass(frozen=True)
 class CertificateSigningAnswered(Event):
     """Whether the central system has a certificate made for the CSR of `ask`."""
 
@@ -501,6 +511,16 @@ class FirmwareRequested(Request):
     """Update the firmware; progress is told as FirmwareStatusChanged facts."""
 
     order: FirmwareOrder
+
+
+@dataclass(frozen=True)
+class FirmwareChecked(Request):
+    """A FirmwareRequested with a certificate comes back with the verdict on it: ACCEPTED,
+    INVALID_CERTIFICATE, REVOKED_CERTIFICATE, or REJECTED when there can be no update at all."""
+
+    order: FirmwareOrder
+    verdict: Outcome
+    detail: str = ""
 
 
 @dataclass(frozen=True)

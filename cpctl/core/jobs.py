@@ -56,6 +56,15 @@ class FirmwareStatus(Enum):
     INSTALLED = "Installed"
 
 
+class FirmwareFinding(Enum):
+    """How far an installation came before this start."""
+
+    NOTHING = "nothing"  # the old release is as it was
+    ON_TRIAL = "on_trial"  # we are the new release, and have not proved ourselves yet
+    INSTALLED = "installed"
+    FAILED = "failed"  # we are the old release again
+
+
 class CertificateUse(Enum):
     """What a certificate of the store is trusted for."""
 

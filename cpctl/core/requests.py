@@ -7,7 +7,16 @@ Source: OCPP 1.6 §5 with 16.RSTART.*, 16.RSTOP.1, 16.UNLOCK.*, 16.AVAIL.*, 16.R
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from cpctl.core import claims, log_jobs, profile_requests, reservation, rules, transaction, triggers
+from cpctl.core import (
+    claims,
+    firmware,
+    log_jobs,
+    profile_requests,
+    reservation,
+    rules,
+    transaction,
+    triggers,
+)
 from cpctl.core import evse as moves
 from cpctl.core.around import around, is_going_down, may_serve
 from cpctl.core.effects import Answer, Delegate, Effect, ForgetTokens, Keep, Record, SaveSetting
@@ -19,6 +28,8 @@ from cpctl.core.events import (
     ClearFaultRequested,
     ClearProfilesRequested,
     CompositeRequested,
+    FirmwareChecked,
+    FirmwareRequested,
     ListUpdateRequested,
     ListVersionRequested,
     LogRequested,
@@ -87,6 +98,8 @@ def answered(station: Station, event: Request, now: Now, settings: Settings) -> 
 
 
 _DECIDED_ELSEWHERE: Mapping[type[Request], Decision] = {
+    FirmwareChecked: firmware.answered,
+    FirmwareRequested: firmware.answered,
     ClearProfilesRequested: profile_requests.answered,
     CompositeRequested: profile_requests.answered,
     LogRequested: log_jobs.requested,
@@ -308,6 +321,9 @@ def _reset(station: Station, event: ResetRequested, now: Now) -> StationMoved:
     """16.RESET.1: accepted before acting; a hard one overtakes a soft one."""
     if is_going_down(station) and station.reset is not ResetKind.SOFT:
         return station, (_answer(event, Outcome.REJECTED, "going_down"),)
+    if firmware.is_writing(station):
+        return station, (_answer(event, Outcome.REJECTED, "installing",
+                                 "firmware is being written"),)
     reason = StopReason.SOFT_RESET if event.kind is ResetKind.SOFT else StopReason.HARD_RESET
     station = replace(station, reset=event.kind, reset_by=now.after(RESET_WAIT_S), waiting=())
     return station, (_answer(event, Outcome.ACCEPTED), Keep("planned", reason.value))

@@ -11,6 +11,7 @@ from enum import Enum
 from cpctl.core.effects import Kept, TransactionStarted
 from cpctl.core.events import OpenSession
 from cpctl.core.faults import CATALOGUE, FaultCode
+from cpctl.core.firmware import FirmwareUpdate
 from cpctl.core.log_jobs import LogJob
 from cpctl.core.now import Now
 from cpctl.core.profiles import InstalledProfile
@@ -384,6 +385,7 @@ class Station:
     clock_interval: int = 0
     settled_at: int = 0  # up to this moment all deadlines are served
     profiles: tuple[InstalledProfile, ...] = ()
+    firmware: FirmwareUpdate | None = None
     reservations: tuple[Reservation, ...] = ()
     log_job: LogJob | None = None  # of the upload that runs, or whose end is still to be told
 

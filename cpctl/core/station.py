@@ -11,6 +11,7 @@ from cpctl.core import (
     boot,
     charging_profiles,
     claims,
+    firmware,
     log_jobs,
     metering,
     profile_requests,
@@ -42,6 +43,8 @@ from cpctl.core.events import (
     Event,
     FactAbandoned,
     FaultReported,
+    FirmwareFound,
+    FirmwareMoved,
     InputChanged,
     JournalFailed,
     JournalRecovered,
@@ -118,6 +121,10 @@ def _moved(station: Station, event: Event, now: Now, settings: Settings) -> Stat
             return claims.on_answer(station, event, now, settings)
         case TransactionAnswered():
             return claims.on_transaction_answer(station, event, now, settings)
+        case FirmwareMoved():
+            return firmware.moved(station, event, now)
+        case FirmwareFound():
+            return firmware.found(station, event, now)
         case _ if isinstance(event, DEVICE_EVENTS):
             return _on_device(station, event, now, settings)
         case _:
@@ -270,6 +277,7 @@ STATION_RULES: tuple[StationRule, ...] = (
     profile_requests.follow_transactions,
     _apply_waiting_availability,
     _schedule_clock_readings,
+    firmware.go_on,
     _restart_when_wound_down,
 )
 
@@ -308,6 +316,7 @@ def _deadlines(station: Station, now: Now, settings: Settings) -> Iterator[int |
     yield from (claim.until for claim in station.waiting)
     yield station.clock_slot
     yield station.reset_by if not station.restarted else None
+    yield firmware.next_due(station, now)
     yield from reservation.deadlines(station, now)
     if station.profiles:
         yield charging_profiles.next_change(station, now, settings)

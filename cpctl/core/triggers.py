@@ -8,19 +8,18 @@ Source: OCPP 1.6 §5.17, errata 3.35, 3.46; security whitepaper A02, L01.FR.28, 
 from collections.abc import Iterable
 from dataclasses import replace
 
-from cpctl.core import log_jobs, metering
+from cpctl.core import firmware, log_jobs, metering
 from cpctl.core.effects import (
     Answer,
     ClockSample,
     Effect,
-    FirmwareStatusTold,
     Notice,
     Notify,
     Tell,
 )
 from cpctl.core.events import TriggerRequested
 from cpctl.core.faults import FaultCode
-from cpctl.core.jobs import FirmwareStatus, Trigger
+from cpctl.core.jobs import Trigger
 from cpctl.core.now import NS_PER_S, Now
 from cpctl.core.settings import Settings
 from cpctl.core.state import Around, Evse, Station, TriggeredReading
@@ -46,7 +45,7 @@ def answered(station: Station, event: TriggerRequested, now: Now, settings: Sett
             return station, (accepted, *effects)
         case Trigger.FIRMWARE_STATUS | Trigger.SIGNED_FIRMWARE_STATUS:
             signed = event.what is Trigger.SIGNED_FIRMWARE_STATUS
-            notice = _firmware_status(station, now, signed=signed)
+            notice = firmware.status_told(station, now, signed=signed)
         case Trigger.LOG_STATUS | Trigger.DIAGNOSTICS_STATUS:
             diagnostics = event.what is Trigger.DIAGNOSTICS_STATUS
             notice = log_jobs.asked(station, now, diagnostics=diagnostics)
@@ -145,10 +144,3 @@ def _taken_at(evse: Evse, now: Now) -> Now:
     """When the values were true: an old reading does not become new by being asked for."""
     taken = evse.meter.good_mono
     return metering.moment(now, taken) if 0 < taken < now.mono_ns else now
-
-
-# --- where updates and uploads are ---------------------------------------------------------------
-
-
-def _firmware_status(station: Station, now: Now, *, signed: bool) -> FirmwareStatusTold:
-    return FirmwareStatusTold(now, None, FirmwareStatus.IDLE, signed=signed)

@@ -6,7 +6,7 @@ Status is derived, never stored: each dialect maps a picture to its own words.
 
 from dataclasses import dataclass
 
-from cpctl.core import metering, power, rules
+from cpctl.core import firmware, metering, power, rules
 from cpctl.core.around import around, is_going_down, may_serve
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import Now
@@ -115,7 +115,8 @@ class StationPicture:
 def picture(station: Station, now: Now, settings: Settings) -> StationPicture:
     """The station as it is now. Cheap enough for every step."""
     rest = around(station, now, settings)
-    serving = may_serve(station, settings) or is_going_down(station)
+    serving = may_serve(station, settings) or (
+        is_going_down(station) and not firmware.holds(station))
     return StationPicture(
         at=now, booted=station.booted, online=station.online, registration=station.registration,
         operative=station.operative and serving, faults=_faults(station.faults),

@@ -24,11 +24,14 @@ from cpctl.core.effects import (
     BarPower,
     CancelFirmware,
     CheckAgainstList,
+    ConfirmFirmware,
     Delegate,
     Effect,
     EnergisePower,
     Fact,
     FetchFirmware,
+    FindFirmware,
+    FirmwareWork,
     ForgetTokens,
     InstallFirmware,
     Keep,
@@ -113,7 +116,7 @@ class Hands:
     notify: Callable[[Notice, bool], None]  # the notice, and whether it was asked for
     delegate: Callable[[Request], None]  # carried out and answered elsewhere
     tell: Callable[[Tell], None]
-    firmware: Callable[[FetchFirmware | CancelFirmware | InstallFirmware], None]
+    firmware: Callable[[FirmwareWork], None]
     facts_waiting: Callable[[], None]
     restart: Callable[[ResetKind], None]
     setting_lost: Callable[[str], None]  # could not be saved: the old value holds again
@@ -151,6 +154,8 @@ _GRADES: dict[type[Effect], Grade] = {
     FetchFirmware: Grade.TELL,
     CancelFirmware: Grade.TELL,
     InstallFirmware: Grade.TELL,
+    FindFirmware: Grade.TELL,
+    ConfirmFirmware: Grade.TELL,
     Show: Grade.TELL,
     RestartStation: Grade.TELL,
 }
@@ -449,7 +454,7 @@ class Executor:
                 self._hands.tell(effect)
             case CheckAgainstList():
                 self._hands.check_list(effect)
-            case FetchFirmware() | CancelFirmware() | InstallFirmware():
+            case FirmwareWork():
                 self._hands.firmware(effect)
             case Show():
                 self._hands.show(effect.evse, effect.pattern)

@@ -18,7 +18,8 @@ MAY: dict[str, tuple[str, ...] | None] = {
     "cpctl.dialects": ("cpctl.core", "hal.values", "cpctl.dialects"),
     "cpctl.store": ("cpctl.core", "hal.values", "cpctl.store"),
     "cpctl.link": ("cpctl.core", "hal.values", "cpctl.dialects", "cpctl.store", "cpctl.link"),
-    "cpctl.services": ("cpctl.core", "cpctl.store", "cpctl.services"),
+    "cpctl.services": ("cpctl.core", "cpctl.store", "cpctl.services", "cpctl.slots"),
+    "cpctl.slots": (),
     "cpctl.runtime": ("cpctl.core", "cpctl.dialects", "cpctl.store", "cpctl.link", "cpctl.runtime",
                       "hal.values", "hal.contracts", "hal.errors", "hal.registry", "hal.deadman"),
     "cpctl.api": ("cpctl.core", "cpctl.api", "hal.values"),
@@ -48,7 +49,7 @@ def top_level_imports(tree: ast.Module) -> list[tuple[str, int]]:
                 found.extend((alias.name, node.lineno) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"relative import in line {node.lineno}"
-                found.append((node.module or "", node.lineno))
+                found.extend((_whole(node, alias), node.lineno) for alias in node.names)
             elif isinstance(node, ast.If):
                 if "TYPE_CHECKING" not in ast.unparse(node.test):
                     visit(node.body)
@@ -57,6 +58,12 @@ def top_level_imports(tree: ast.Module) -> list[tuple[str, int]]:
                 visit(node.body)
     visit(tree.body)
     return found
+
+
+def _whole(node: ast.ImportFrom, alias: ast.alias) -> str:
+    """What is imported: of a package itself its module, else the module it is from."""
+    module = node.module or ""
+    return f"{module}.{alias.name}" if module in ("cpctl", "hal") else module
 
 
 def all_imports(tree: ast.Module) -> list[tuple[str, int]]:

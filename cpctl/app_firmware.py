@@ -1,0 +1,54 @@
+"""Updates of the firmware, put together when the first is asked for, or one is on trial."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cpctl import slots
+from cpctl.core.effects import FirmwareWork
+from cpctl.core.events import FirmwareRequested, Request
+from cpctl.core.jobs import CertificateUse
+
+if TYPE_CHECKING:
+    from cpctl.app import App
+    from cpctl.services.child import Children
+    from cpctl.services.firmware import Firmware
+
+FOLDER = "firmware"  # of what is being fetched, beside the books
+
+
+class FirmwareDesk:
+    """The door to the service."""
+
+    def __init__(self, app: App, children: Children) -> None:
+        self._app = app
+        self._children = children
+
+    def desks(self) -> dict[type[Request], Any]:
+        return {FirmwareRequested: self._check}
+
+    def _check(self, request: FirmwareRequested) -> None:
+        self.service.check(request)
+
+    def carry_out(self, effect: FirmwareWork) -> None:
+        """Fetch, drop, install, find or confirm a release."""
+        self.service.carry_out(effect)
+
+    def start(self) -> None:
+        """A release on trial proves itself, whatever was kept of the update."""
+        if (self._app.config.firmware.releases / slots.MARK).exists():
+            self.service.announce_trial()
+
+    @cached_property
+    def service(self) -> Firmware:
+        from cpctl.services.firmware import Around, Firmware, Place, running_release
+
+        app, spec = self._app, self._app.config.firmware
+        running = app.seams.release or running_release(spec.releases, Path(__file__))
+        place = Place(spec.releases, running, app.config.store.path / FOLDER, spec.trial_s,
+                      spec.max_mb << 20, spec.unsigned_bundles)
+        return Firmware(place, self._children, app.services.logs.transfers, Around(
+            settings=lambda: app.loop.settings, now=app.now, post=app.post, spawn=app.spawn,
+            roots=lambda: app.certificates.trust_files(CertificateUse.MANUFACTURER_ROOT)))

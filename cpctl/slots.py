@@ -1,0 +1,340 @@
+#!/usr/bin/python3 -I
+"""Releases in slots: which one is started, which one is on trial, and the way back.
+
+A copy of this file is the launcher (`<root>/launch`): it needs nothing but the standard library and
+decides before anything of a possibly broken release is imported. Layout of the releases folder:
+
+    launch               this file
+    current              symlink to releases/<version>, replaced atomically
+    releases/<version>/  a whole tree with bin/cpctl
+    update.json          how the last update stands; the one word that counts
+
+A power cut at any instant leaves `update.json` as it was before or after a change, and each word in
+it tells what `current` has to be; `choose` carries it out. A release on trial that does not confirm
+itself within its time, or within `MOST_STARTS` starts, is left for the one before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+DEFAULT_ROOT = "/opt/cpctl"
+MOST_STARTS = 3  # of a release on trial
+LOOK_S = 0.5  # how often the guard looks
+KILL_S = 20.0  # from SIGTERM to SIGKILL
+NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_~-]{0,49}")
+
+# The words of `state` in update.json.
+TRIAL = "trial"  # `version` is to run, and has to confirm itself
+GOOD = "good"  # it has
+FAILING = "failing"  # `previous` is to run again
+FAILED = "failed"  # it does
+
+MARK = "update.json"
+PROGRAM = ("bin", "cpctl")
+
+
+class NoRelease(Exception):
+    """There is nothing to start."""
+
+
+# --- the mark ------------------------------------------------------------------------------------
+
+
+def read(root: str) -> dict[str, Any] | None:
+    """What update.json says; None: nothing, or nothing that can be read."""
+    try:
+        with open(os.path.join(root, MARK), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, dict) or not _is_name(found.get("version")):
+        return None
+    if found.get("previous") is not None and not _is_name(found["previous"]):
+        return None
+    return found
+
+
+def _is_name(text: object) -> bool:
+    return isinstance(text, str) and NAME.fullmatch(text) is not None
+
+
+def _write(root: str, state: dict[str, Any]) -> None:
+    """On the disk, whole, when this returns. For our own eyes: the order may hold a password."""
+    path = os.path.join(root, MARK)
+    half = path + ".half"
+    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(state, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(half, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(half)
+        raise
+    sync_folder(root)
+
+
+def sync_folder(path: str) -> None:
+    """What was renamed in `path` stays so."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _alone(root: str) -> Iterator[None]:
+    """The guard of a release and the release itself do not decide at the same time."""
+    import fcntl
+
+    descriptor = os.open(os.path.join(root, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+# --- slots ---------------------------------------------------------------------------------------
+
+
+def folder(root: str, version: str) -> str:
+    return os.path.join(root, "releases", version)
+
+
+def current(root: str) -> str | None:
+    """The version that `current` points to, there or not."""
+    try:
+        target = os.readlink(os.path.join(root, "current"))
+    except OSError:
+        return None
+    version = os.path.basename(target.rstrip("/"))
+    return version if _is_name(version) else None
+
+
+def releases(root: str) -> list[str]:
+    """The versions that are there, the newest slot first."""
+    try:
+        names = [name for name in os.listdir(os.path.join(root, "releases")) if _is_name(name)]
+    except OSError:
+        return []
+    return sorted((name for name in names if is_runnable(root, name)), reverse=True,
+                  key=lambda name: os.stat(folder(root, name)).st_mtime)
+
+
+def is_runnable(root: str, version: str | None) -> bool:
+    return version is not None and os.path.isfile(os.path.join(folder(root, version), *PROGRAM))
+
+
+def point(root: str, version: str) -> None:
+    """`current` is `version` from here on; there is no moment without a `current`."""
+    link = os.path.join(root, "current")
+    half = link + ".half"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(half)
+    os.symlink(os.path.join("releases", version), half)
+    os.replace(half, link)
+    sync_folder(root)
+
+
+def begin_trial(root: str, version: str, *, key: str, order: dict[str, Any], trial_s: float
+                ) -> None:
+    """`version` is started next and has to confirm itself. `key` names the order that wants it."""
+    with _alone(root):
+        _write(root, {"format": 1, "state": TRIAL, "version": version, "previous": current(root),
+                      "key": key, "order": order, "trial_s": trial_s, "starts": 0, "reason": ""})
+        point(root, version)
+
+
+def confirm(root: str, key: str) -> bool:
+    """The release on trial stays. False: it is no longer on trial."""
+    with _alone(root):
+        state = read(root)
+        if state is None or state.get("key") != key or state.get("state") not in (TRIAL, GOOD):
+            return False
+        if state["state"] == TRIAL:
+            _write(root, {**state, "state": GOOD})
+        return True
+
+
+def fail(root: str, reason: str, key: str | None = None) -> bool:
+    """Back to the release before. False: none is on trial (of this `key`)."""
+    with _alone(root):
+        state = read(root)
+        if state is None or state.get("state") != TRIAL or key not in (None, state.get("key")):
+            return False
+        _go_back(root, state, reason)
+        return True
+
+
+def _go_back(root: str, state: dict[str, Any], reason: str) -> None:
+    state = {**state, "state": FAILING, "reason": reason}
+    _write(root, state)
+    _finish_going_back(root, state)
+
+
+def _finish_going_back(root: str, state: dict[str, Any]) -> None:
+    back = state.get("previous")
+    if not is_runnable(root, back):
+        back = next((one for one in releases(root) if one != state["version"]), None)
+    if back is not None:
+        point(root, back)
+    _write(root, {**state, "state": FAILED})
+
+
+# --- the choice at each start --------------------------------------------------------------------
+
+
+def choose(root: str) -> str:
+    """The version to start now. Raises NoRelease.
+
+    Counts the start of a release on trial, and leaves it when it had enough of them; brings
+    `current` in line with update.json after a power cut.
+    """
+    try:
+        with _alone(root):
+            _settle(root)
+    except OSError as error:  # a full or read-only disk: what was proved good is started
+        say(f"the state of the last update cannot be kept: {error}")
+        state = read(root)
+        if state is not None and state.get("state") in (TRIAL, FAILING) and is_runnable(
+                root, state.get("previous")):
+            return str(state["previous"])
+    version = current(root)
+    if version is not None and is_runnable(root, version):
+        return version
+    return _anything(root, version)
+
+
+def _settle(root: str) -> None:
+    state = read(root)
+    if state is None:
+        return
+    if state.get("state") == FAILING:
+        _finish_going_back(root, state)
+    if state.get("state") != TRIAL:
+        return
+    starts = int(state.get("starts", 0))
+    if not is_runnable(root, state["version"]):
+        _go_back(root, state, "it cannot be started")
+    elif starts and current(root) != state["version"]:
+        _write(root, {**state, "state": FAILED, "reason": "replaced by hand"})
+    elif starts >= MOST_STARTS:
+        _go_back(root, state, f"started {starts} times and never reached the central system")
+    else:
+        _write(root, {**state, "starts": starts + 1})
+        if current(root) != state["version"]:
+            point(root, state["version"])
+
+
+def _anything(root: str, wanted: str | None) -> str:
+    """`current` leads nowhere: the newest release that can be started."""
+    there = releases(root)
+    if not there:
+        raise NoRelease(f"{root}: current is {wanted or 'missing'}, and no release can be started;"
+                        " install the package again")
+    say(f"current is {wanted or 'missing'} and cannot be started; {there[0]} is instead")
+    with contextlib.suppress(OSError):
+        point(root, there[0])
+    return there[0]
+
+
+# --- launching -----------------------------------------------------------------------------------
+
+
+def launch(root: str, words: list[str]) -> None:
+    """Become the release that is to run; does not return. Raises NoRelease, OSError."""
+    version = choose(root)
+    state = read(root)
+    if state is not None and state.get("state") == TRIAL and state["version"] == version:
+        _leave_guard(root, state)
+    os.environ["CPCTL_LAUNCHER"] = os.path.abspath(__file__)
+    os.environ.pop("PYTHONPATH", None)  # of the release that started us over
+    program = os.path.join(folder(root, version), *PROGRAM)
+    os.execv(sys.executable, [sys.executable, program, *words])
+
+
+def _leave_guard(root: str, state: dict[str, Any]) -> None:
+    """A process of its own that outlives what this one becomes, and watches it."""
+    watched = os.getpid()
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    try:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, 0)
+        os.dup2(nothing, 1)
+        guard(root, state, watched)
+    finally:
+        os._exit(0)
+
+
+def guard(root: str, state: dict[str, Any], pid: int) -> None:
+    """Wait until the release confirms itself or ends; else go back and end it."""
+    import select
+
+    process = os.pidfd_open(pid)
+    ended = select.poll()
+    ended.register(process, select.POLLIN)
+    trial_s = float(state.get("trial_s", 600))
+    until = time.monotonic() + trial_s
+    while time.monotonic() < until:
+        if ended.poll(LOOK_S * 1000):
+            return  # the next start decides
+        now = read(root)
+        if now is None or now.get("state") != TRIAL or now.get("key") != state.get("key"):
+            return
+    if not fail(root, f"did not reach the central system within {trial_s:.0f} s",
+                state.get("key")):
+        return
+    say(f"release {state['version']} did not reach the central system within {trial_s:.0f} s; "
+        f"back to {state.get('previous')}")
+    signal.pidfd_send_signal(process, signal.SIGTERM)
+    if not ended.poll(KILL_S * 1000):
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"cpctl-launch: {text}\n")
+    sys.stderr.flush()
+
+
+def root_of(file: str) -> str:
+    """The releases folder of a launcher: the one it lies in, else the default."""
+    given = os.environ.get("CPCTL_RELEASES")
+    if given:
+        return given
+    here = os.path.dirname(os.path.realpath(file))
+    return here if os.path.isdir(os.path.join(here, "releases")) else DEFAULT_ROOT
+
+
+def main(words: list[str]) -> int:
+    root = root_of(__file__)
+    try:
+        launch(root, words)
+    except (NoRelease, OSError) as error:
+        say(str(error))
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
