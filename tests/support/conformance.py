@@ -70,7 +70,8 @@ def _named(tree: ast.Module) -> Iterator[tuple[str, str]]:
         inherited = everywhere
         functions: Sequence[ast.stmt] = [node]
         if isinstance(node, ast.ClassDef):
-            inherited = [*everywhere, *(name for one in node.decorator_list for name in _texts(one))]
+            inherited = everywhere + [
+                name for one in node.decorator_list for name in _texts(one)]
             functions = node.body
         for function in functions:
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and (
@@ -187,9 +188,9 @@ def text(made: Sequence[Row]) -> str:
     lines = [
         "# Conformance with OCPP 1.6",
         "",
-        "Which test shows what. Made from the marks of the tests by `make conformance`; do not edit.",
-        "Edition 2 with its errata sheets, and the security whitepaper, edition 3. The rules' ids are",
-        "ours: an area of the specification and a number.",
+        "Which test shows what. Made from the marks of the tests by `make conformance`; do not",
+        "edit. Edition 2 with its errata sheets, and the security whitepaper, edition 3. The ids of",
+        "the rules are ours: an area of the specification and a number.",
     ]
     parts = {"messages": "Messages", "keys": "Configuration keys", "octt": "Official test cases"}
     last: tuple[str, str] = ("", "")

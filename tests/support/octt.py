@@ -2,7 +2,8 @@
 a real WebSocket, time that lapses.
 
 `@case("TC_…", …)` makes a test of a coroutine function that takes an `Octt`; keywords are those of
-`support.world.world`. What a case checks on the wire is asked of `central` and `calls`.
+`support.world.world`. What a case checks on the wire is asked of `central` and `calls`; that each
+frame of the station fits its schema is checked for all.
 """
 
 import functools
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from support import virtual_loop
 from support.lapse_loop import LapseLoop
+from support.trace import assert_every_frame_fits_its_schema
 from support.world import World, world
 
 Octt = World
@@ -26,6 +28,7 @@ def case(*ids: str, **options: Any) -> Callable[[Callable[[World], Awaitable[Non
             async def told() -> None:
                 async with world(real_sockets=True, **options) as station:
                     await story(station)
+                    assert_every_frame_fits_its_schema(station)
 
             virtual_loop.run(told(), loop=LapseLoop())
 
