@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cpctl.app_access import AccessDesk
+from cpctl.app_certificates import open_certificates
 from cpctl.app_door import Door
 from cpctl.app_end import wind_down
 from cpctl.app_parts import (
@@ -30,7 +32,6 @@ from cpctl.app_parts import (
     dialects_of,
     finding,
     reset_failed,
-    route_of,
 )
 from cpctl.app_reload import reload
 from cpctl.app_services import Services
@@ -65,6 +66,7 @@ from cpctl.runtime.power_gate import PowerGate
 from cpctl.runtime.requests import LocalRequests
 from cpctl.runtime.supervisor import Notifier, Supervisor, feed_watchdog
 from cpctl.store.authbook import AuthBook
+from cpctl.store.certificates import CertificateStore
 from cpctl.store.errors import StoreError
 from cpctl.store.journal import Journal
 from cpctl.store.settings_store import StationStore
@@ -88,6 +90,7 @@ class App:
     link: Link
     journal: Journal
     station_store: StationStore
+    certificates: CertificateStore
     authbook: AuthBook
     executor: Executor
     authorizer: Authorizer
@@ -174,6 +177,7 @@ class App:
         folder.mkdir(parents=True, exist_ok=True)
         self._writer = self.seams.writer()
         self.station_store = await StationStore.open(folder / "station.db", self._writer)
+        self.certificates = await open_certificates(self, self._writer)
         kept = dict(self.station_store.kept)
         settings = self._settings()
         self.journal = await Journal.open(
@@ -206,6 +210,7 @@ class App:
             self.authbook, ask=self.ask_csms, online=self._is_online,
             settings=lambda: self.loop.settings, now=self.clock.now, post=self.post,
             spawn=self._start)
+        self.access = AccessDesk(self)
         self.link = self._build_link()
         self.services = Services(self)
         self.executor = Executor(
@@ -235,7 +240,7 @@ class App:
             show=self.devices.show, authorize=self.authorizer.authorize, answer=self.answer,
             notify=self._notify, delegate=self.services.delegate, tell=self.services.tell,
             firmware=self.services.firmware, facts_waiting=self.link.facts_waiting,
-            restart=self._restart, setting_lost=self._setting_lost,
+            reconnect=self.access.reconnect, restart=self._restart, setting_lost=self._setting_lost,
             check_list=self.services.token_list.compare)
 
     def _build_link(self) -> Link:
@@ -249,7 +254,8 @@ class App:
         return Link(
             dialects=self.dialects, journal=self.journal, context=self._context, post=self.post,
             now=self.clock.now, settings=lambda: self.loop.settings, connector=connector,
-            route=route_of(self.config), tap=self.tap, rng=self.seams.rng or random.Random())
+            itinerary=self.access.itinerary(), tap=self.tap, witness=self.certificates,
+            rng=self.seams.rng or random.Random())
 
     async def _begin(self, kept: dict[str, str]) -> None:
         """Tell the core how we come to be here, then whatever happened meanwhile."""
@@ -264,6 +270,7 @@ class App:
             latched=self.journal.latched(), kept=kept, records=self.station_store.records,
             journal_good=not self.journal.report.damaged,
             journal_detail=finding(self.journal.report)))
+        self.access.start()
         if reset_failed(kept, now.boot, self.config.station.on_reset):
             self.loop.post(FaultReported(None, FaultCode.RESET_FAILED, present=True))
         if kept.get(KEPT_BOOT) != now.boot:
@@ -302,11 +309,16 @@ class App:
         self.devices.start(self._start)
         self._start(self.link.run(), "link")
         self._start(self._keep_time(), "time floor")
+        self.services.certificates.start()
         period_s = self.notifier.watchdog_s()
         if period_s is not None:
             self._start(feed_watchdog(self.notifier, period_s, self.loop.ask), "watchdog")
         if self.seams.signals:
             self._catch_signals()
+
+    def _clock_stepped(self, step_s: float) -> None:
+        self.post(ClockStepped(step_s))
+        self.services.certificates.look()
 
     def _time_is_trusted(self) -> None:
         self._keep("trusted time", self.journal.synchronised(self.clock.now()))

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cpctl.config import Config, DeviceSpec
@@ -31,7 +30,6 @@ from hal.deadman import DeadMan
 
 if TYPE_CHECKING:
     from cpctl.link.connection import Connector
-    from cpctl.link.route import Route
     from hal.serialbus import SerialBus
     from hal.sim.board import Board
 
@@ -151,21 +149,6 @@ def dialects_of(versions: tuple[str, ...]) -> tuple[Dialect, ...]:
 
     known: dict[str, Callable[[], Dialect]] = {"1.6": Dialect16}
     return tuple(known[version]() for version in versions)
-
-
-def route_of(config: Config) -> Route:
-    from cpctl.link.route import Route, Tls
-
-    csms = config.csms
-    return Route(
-        csms.url, config.station.identity, csms.security_profile,
-        None if csms.password is None else csms.password.encode(),
-        Tls(_text(csms.ca_file), _text(csms.client_cert_file), _text(csms.client_key_file),
-            csms.check_hostname))
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def finding(report: OpenReport) -> str:

@@ -63,6 +63,7 @@ class CsmsSpec(NamedTuple):
     client_cert_file: Path | None = None
     client_key_file: Path | None = None
     check_hostname: bool = True
+    url_tls: str = ""  # instead of a ws:// url, once the security profile is 2 or 3
 
     def __repr__(self) -> str:
         return f"CsmsSpec(url={self.url!r}, security_profile={self.security_profile})"
@@ -287,7 +288,11 @@ def _csms(one: Section, initial: Initial) -> CsmsSpec:
         ca_file=_file(one, "ca_file"),
         client_cert_file=_file(one, "client_cert_file"),
         client_key_file=_file(one, "client_key_file"),
-        check_hostname=one.flag("check_hostname", True))
+        check_hostname=one.flag("check_hostname", True), url_tls=one.text("url_tls"))
+    if spec.url_tls and not spec.url_tls.startswith("wss://"):
+        one.wrong("url_tls", f'"{spec.url_tls}" is not the address of a WebSocket over TLS',
+                  "it begins with wss://")
+    initial.profile(one, spec.security_profile)
     initial.reconnect(one.section("reconnect"))
     _profile_fits(one, spec)
     one.done()
@@ -313,7 +318,7 @@ def _profile_fits(one: Section, spec: CsmsSpec) -> None:
     if profile in (1, 2) and spec.password is None and not one.has("password_file"):
         one.missing("password", f"security profile {profile} needs it: "
                                 'password_file = "csms-password"')
-    if profile >= 2 and spec.url.startswith("ws://"):
+    if profile >= 2 and spec.url.startswith("ws://") and not spec.url_tls:
         one.wrong("url", f"security profile {profile} is TLS, and ws:// is not",
                   "write wss://, or security_profile = 0 or 1")
     if profile == 3:
@@ -498,7 +503,7 @@ def difference(old: Config, new: Config) -> Difference:
         if text == old.initial.get(name, to_text(TABLE[name].default)):
             continue
         if TABLE[name].restart or not name.startswith(("policy.", "time.", "compat.", "queue.",
-                                                       "store.")):
+                                                       "store.", "net.")):
             initial.append(name)
         else:
             now[name] = text

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cpctl.config_check import Problems, Section, kind_of, suggestion
 from cpctl.config_text import Located, Where
-from cpctl.core.settings import TABLE, Setting, SettingError, to_text
+from cpctl.core.settings import TABLE, Access, Setting, SettingError, to_text
 from cpctl.core.settings import parse as parse_setting
 from cpctl.core.values import StationLayout
 from cpctl.dialects.v16 import keys
@@ -33,12 +33,19 @@ class Initial:
                 one.get(key)
         one.done()
 
+    def profile(self, csms: Section, number: int) -> None:
+        """[csms] security_profile is where the SecurityProfile begins."""
+        if csms.has("security_profile") and 0 <= number <= 3:
+            self._put("link.security_profile", str(number), csms, "security_profile")
+
     def options(self, one: Section) -> None:
         for key, node in _flat(one, "", tuple(TABLE)):
             row = TABLE.get(key)
             if row is None:
                 self._problems.add(node.where, f"options.{key}: unknown key",
                                    suggestion(key, tuple(TABLE)))
+                continue
+            if self._is_secret(row, f"options.{key}", node.where):
                 continue
             text = _as_text(node)
             try:
@@ -66,6 +73,8 @@ class Initial:
                 self._key(key, key.setting, node, layout)
 
     def _key(self, key: keys.Key, setting: str, node: Located, layout: StationLayout) -> None:
+        if self._is_secret(TABLE[setting], f"ocpp16.{key.name}", node.where):
+            return
         text = _as_text(node)
         if text is None:
             self._problems.add(node.where, f"ocpp16.{key.name}: {kind_of(node.value)} is no value "
@@ -79,6 +88,14 @@ class Initial:
                                TABLE[setting].help or "see cpctl.toml(5)")
             return
         self._put_at(setting, value, f"ocpp16.{key.name}", node.where)
+
+    def _is_secret(self, row: Setting, label: str, where: Where) -> bool:
+        """A secret stands in a file of its own, which is closed to others."""
+        secret = row.access is Access.WRITE_ONLY
+        if secret:
+            self._problems.add(where, f"{label}: a secret does not stand here",
+                               'write it into a file: [csms] password_file = "csms-password"')
+        return secret
 
     def _put(self, setting: str, text: str, one: Section, key: str) -> None:
         self._put_at(setting, text, one.label(key), one.at(key))

@@ -14,7 +14,7 @@ from cpctl.api.wire import ApiError
 from cpctl.core.authorize import AskCsms, decide
 from cpctl.core.events import SettingChangeRequested
 from cpctl.core.settings import TABLE, Access, SettingError, parse, to_text
-from cpctl.core.values import IdToken, TokenInfo
+from cpctl.core.values import IdToken, Registration, TokenInfo
 
 MOST_ROWS = 1000
 EXPORT_LINES = 500
@@ -164,7 +164,8 @@ class Books:
                            TABLE[setting].help or "see cpctl settings get") from problem
         answer = await ask(self._app, lambda request: SettingChangeRequested(
             request, setting, canonical), f"change of {setting}")
-        return {**answer, **self._row(setting), "value": canonical}
+        secret = TABLE[setting].access is Access.WRITE_ONLY
+        return {**answer, **self._row(setting), "value": None if secret else canonical}
 
     # --- tokens ------------------------------------------------------------------------------
 
@@ -172,7 +173,10 @@ class Books:
         args.done()
         book = self._app.authbook
         return {"cache": [{"token": token, **_info(info)} for token, info in book.entries()],
-                "list": []}
+                "list": [{"token": token, **_info(info)}
+                         for token, info in book.list_entries.items()],
+                "list_version": book.list_version,
+                "list_enabled": self._app.loop.settings.flag("auth.list_enabled")}
 
     async def check(self, args: Args, caller: Caller) -> Any:
         """How a token would be decided now, without asking the central system."""
@@ -180,7 +184,8 @@ class Books:
         args.done()
         app = self._app
         listed, cached = app.authbook.listed(token), app.authbook.cached(token)
-        online = app.loop.picture.online
+        picture = app.loop.picture
+        online = picture.online and picture.registration is Registration.ACCEPTED
         decision = decide(token, list_entry=listed, cache_entry=cached, online=online,
                           settings=app.loop.settings, now=app.now())
         entries = {"list": _info(listed), "cache": _info(cached), "online": online}

@@ -6,8 +6,8 @@ Source: house.md §8 "Power fails in mid-charge"; OCPP 1.6 with 16.TX.16, 16.STA
 from dataclasses import replace
 
 from cpctl.core import evse as moves
-from cpctl.core import firmware, log_jobs, profile_requests, reservation, transaction
-from cpctl.core.effects import Effect, Keep, Record, SecurityEventRaised, SessionClosed
+from cpctl.core import firmware, log_jobs, profile_requests, reservation, security, transaction
+from cpctl.core.effects import Effect, Keep, Record, SessionClosed
 from cpctl.core.events import Booted, OpenSession
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import Now
@@ -41,9 +41,10 @@ def booted(station: Station, event: Booted, now: Now, settings: Settings) -> Sta
         accepted_ever=kept.get("accepted.ever") == "yes",
         operative=kept.get("availability.station") != INOPERATIVE,
         pending=_pending(kept.get("availability.station.pending")),
+        access=security.restored(kept),
         evses=tuple(_restored(evse, event, now) for evse in station.evses),
         faults=station.faults + _latched(event, None, now) + _books_damaged(event, now))
-    effects = _damage_told(event, now)
+    effects = _damage_told(event, now) + security.started(event.cause, kept, now)
     station, more = profile_requests.restored(station, event, now)
     effects += more
     reserved, more = reservation.restored(event.records, event.open_sessions)
@@ -71,11 +72,11 @@ def _books_damaged(event: Booted, now: Now) -> tuple[PresentFault, ...]:
 
 
 def _damage_told(event: Booted, now: Now) -> tuple[Effect, ...]:
-    """Damaged books hold the security log too; no name of the standard's list fits."""
+    """Damaged books hold the security log too: what it lost is lost to who reads it."""
     if event.journal_good:
         return ()
-    return (Record(SecurityEventRaised(
-        now, None, "JournalDamaged", event.journal_detail[:255], critical=True)),)
+    return (security.raised("JournalDamaged", event.journal_detail, now, critical=True),
+            security.raised("SecurityLogWasCleared", event.journal_detail, now))
 
 
 def _latched(event: Booted, evse: int | None, now: Now) -> tuple[PresentFault, ...]:

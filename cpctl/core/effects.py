@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cpctl.core.faults import FaultCode
 from cpctl.core.jobs import FirmwareOrder, FirmwareStatus, LogStatus, Trigger
 from cpctl.core.now import Now
+from cpctl.core.settings import shown
 from cpctl.core.values import (
     IdToken,
     Measured,
@@ -314,10 +315,15 @@ class SaveRegister(Effect):
 
 @dataclass(frozen=True)
 class Keep(Effect):
-    """Keep `value` under `key` over restarts (None removes it); full durability."""
+    """Keep `value` under `key` over restarts (None removes it); full durability. What is kept under
+    a key that begins with "secret." is not shown."""
 
     key: str
     value: str | None
+
+    def __repr__(self) -> str:
+        hidden = self.value is not None and self.key.startswith("secret.")
+        return f"Keep({self.key!r}, {'***' if hidden else repr(self.value)})"
 
 
 @dataclass(frozen=True)
@@ -334,6 +340,9 @@ class SaveSetting(Effect):
 
     setting: str
     text: str
+
+    def __repr__(self) -> str:
+        return f"SaveSetting({self.setting!r}, {shown(self.setting, self.text)})"
 
 
 @dataclass(frozen=True)
@@ -399,6 +408,13 @@ class Tell(Effect):
     what: Trigger
     evse: int | None = None
     connector: int | None = None
+
+
+@dataclass(frozen=True)
+class Reconnect(Effect):
+    """Close the link, once the answer is out, and open it anew: how we get in has changed."""
+
+    why: str
 
 
 class FirmwareWork(Effect):

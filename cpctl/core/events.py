@@ -22,6 +22,7 @@ from cpctl.core.jobs import (
 )
 from cpctl.core.now import Now
 from cpctl.core.profiles import ChargingProfile, Purpose, RateUnit
+from cpctl.core.settings import shown
 from cpctl.core.values import (
     BootCause,
     IdToken,
@@ -257,6 +258,25 @@ class SecurityEventNoticed(Event):
 
 
 @dataclass(frozen=True)
+class CredentialsChanged(Event):
+    """What there is to get in with, beside the settings: a valid password in the configuration,
+    a root certificate of the central system, a valid certificate of the station."""
+
+    password: bool
+    csms_root: bool
+    certificate: bool
+
+
+@dataclass(frozen=True)
+class AccessProved(Event):
+    """The central system has accepted us under this security profile. `other_password`: with the
+    one that was to be replaced; None: no password was told."""
+
+    profile: int
+    other_password: bool | None = None
+
+
+@dataclass(frozen=True)
 class JournalFailed(Event):
     """The books cannot be written."""
 
@@ -381,10 +401,14 @@ class ResetRequested(Request):
 
 @dataclass(frozen=True)
 class SettingChangeRequested(Request):
-    """`setting` is an id of `settings.py`, `text` its canonical text."""
+    """`setting` is an id of `settings.py`, `text` its canonical text. A secret is not shown."""
 
     setting: str
     text: str
+
+    def __repr__(self) -> str:
+        return (f"SettingChangeRequested({self.request}, {self.setting!r},"
+                f" {shown(self.setting, self.text)})")
 
 
 @dataclass(frozen=True)

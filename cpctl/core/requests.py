@@ -14,6 +14,7 @@ from cpctl.core import (
     profile_requests,
     reservation,
     rules,
+    security,
     transaction,
     triggers,
 )
@@ -24,6 +25,10 @@ from cpctl.core.effects import FaultUnlatched as FaultUnlatchedFact
 from cpctl.core.events import (
     AvailabilityRequested,
     CancelReservationRequested,
+    CertificateDeleteRequested,
+    CertificateInstallRequested,
+    CertificateSignedRequested,
+    CertificatesRequested,
     ClearCacheRequested,
     ClearFaultRequested,
     ClearProfilesRequested,
@@ -88,21 +93,37 @@ def answered(station: Station, event: Request, now: Now, settings: Settings) -> 
             return _reset(station, event, now)
         case ClearFaultRequested():
             return _clear_fault(station, event, now)
-        case ReserveRequested() | CancelReservationRequested():
-            return reservation.answered(station, event, now, settings,
-                                        serving=may_serve(station, settings))
+        case SettingChangeRequested(setting=setting) if setting in security.SETTINGS:
+            return security.changed(station, event, now, settings)
         case SettingChangeRequested():
             return station, _change_setting(station, event)
         case _:
             return station, _simple(event, settings)
 
 
+def _delegated(station: Station, event: Request, now: Now, settings: Settings) -> StationMoved:
+    return station, (Delegate(event),)
+
+
+def _reservation(station: Station, event: Request, now: Now, settings: Settings) -> StationMoved:
+    return reservation.answered(station, event, now, settings,
+                                serving=may_serve(station, settings))
+
+
 _DECIDED_ELSEWHERE: Mapping[type[Request], Decision] = {
+    CertificateDeleteRequested: _delegated,
+    CertificateInstallRequested: _delegated,
+    CertificateSignedRequested: _delegated,
+    CertificatesRequested: _delegated,
     FirmwareChecked: firmware.answered,
     FirmwareRequested: firmware.answered,
     ClearProfilesRequested: profile_requests.answered,
+    CancelReservationRequested: _reservation,
     CompositeRequested: profile_requests.answered,
+    ListUpdateRequested: _delegated,
+    ListVersionRequested: _delegated,
     LogRequested: log_jobs.requested,
+    ReserveRequested: _reservation,
     SetProfileRequested: profile_requests.answered,
     TriggerRequested: triggers.answered,
 }
@@ -119,7 +140,7 @@ def _simple(event: Request, settings: Settings) -> tuple[Effect, ...]:
             return (_answer(event, Outcome.REJECTED, "cache_disabled"),)
         case ClearCacheRequested():
             return ForgetTokens(), _answer(event, Outcome.ACCEPTED)
-        case VendorMessageReceived() | ListUpdateRequested() | ListVersionRequested():
+        case VendorMessageReceived():
             return (Delegate(event),)
         case _:
             return (_answer(event, Outcome.ACCEPTED),)

@@ -103,6 +103,10 @@ def _rows() -> tuple[Setting, ...]:
         Setting("link.call_timeout_s", integer, 30, "s", minimum=1, limit=600),
         Setting("link.attempts", integer, 3, "times", limit=1000, help="0: for ever"),
         Setting("link.retry_s", integer, 60, "s", limit=day_s),
+        Setting("link.password", Kind.TEXT, "", limit=40, access=Access.WRITE_ONLY,
+                help="32 to 40 hex digits, or 16 to 40 characters; empty: that of the file"),
+        Setting("link.security_profile", integer, 0, limit=3,
+                help="0: none, 1: password, 2: TLS and password, 3: TLS and certificate"),
         Setting("link.wait_min_s", integer, 10, "s", minimum=1, limit=day_s),
         Setting("link.wait_random_s", integer, 10, "s", limit=day_s),
         Setting("link.wait_repeat", integer, 4, "times", limit=20),
@@ -143,9 +147,13 @@ def _rows() -> tuple[Setting, ...]:
         Setting("policy.unsigned_firmware", choice, "by_profile",
                 choices=("by_profile", "never", "always"), access=Access.READ_ONLY,
                 help="a firmware update without a signature; by_profile: with profile 0 only"),
+        Setting("policy.max_energy_with_stop", flag, False, access=Access.READ_ONLY,
+                help="give an invalid token its energy first, although its transaction is to stop"),
         Setting("policy.min_status", choice, "drop", choices=("drop", "delay"),
                 access=Access.READ_ONLY,
                 help="a status shorter than the minimum duration"),
+        Setting("hardware.exclusive_groups", names, (), access=Access.READ_ONLY,
+                help="EVSEs that share one power path, as 1+2,3+4"),
         Setting("policy.remote_start_any", choice, "choose", choices=("choose", "reject"),
                 access=Access.READ_ONLY,
                 help="a remote start without a connector when several are free"),
@@ -170,9 +178,18 @@ def _rows() -> tuple[Setting, ...]:
                 help="periods of a charging schedule"),
         Setting("smart.max_stack_level", integer, 10, limit=1000, access=Access.READ_ONLY,
                 help="the highest level of a charging profile"),
+        Setting("smart.rotation_s", integer, 900, "s", minimum=60, limit=day_s,
+                access=Access.READ_ONLY,
+                help="a turn, when there is less than 6 A for each"),
+        Setting("smart.share", choice, "equal", choices=("equal", "fifo", "weighted"),
+                access=Access.READ_ONLY,
+                help="how the station's current is shared: equally, the earliest session first,"
+                     " in proportion to what each EVSE can"),
         Setting("smart.rate_units", names, ("current", "power"), limit=2,
                 choices=("current", "power"), access=Access.READ_ONLY,
                 help="what a charging schedule may limit"),
+        Setting("transfer.http_method", choice, "put", choices=("put", "post"),
+                access=Access.READ_ONLY, help="how logs go up over HTTP"),
         Setting("time.align", choice, "utc", choices=("utc", "local"), access=Access.READ_ONLY,
                 help="what clock-aligned readings and recurring charging profiles go by"),
         Setting("compat.too_many_keys", choice, "error", choices=("error", "answer_all"),
@@ -188,6 +205,18 @@ def _rows() -> tuple[Setting, ...]:
                 help="an absolute charging schedule without a start, a relative one with one"),
         Setting("compat.old_celsius", flag, False, access=Access.READ_ONLY,
                 help="spell the unit of temperatures Celcius, as the oldest schemas do"),
+        Setting("compat.authkey_encoding", choice, "auto", choices=("auto", "hex", "text"),
+                access=Access.READ_ONLY,
+                help="what an AuthorizationKey is: bytes in hex, text, or whichever it looks like"),
+        Setting("net.password_fallback", integer, 3, "times", limit=1000,
+                access=Access.READ_ONLY,
+                help="refusals until the other password is tried; 0: never"),
+        Setting("security.notify", choice, "tested", choices=("critical", "tested", "all"),
+                access=Access.READ_ONLY,
+                help="which security events are told to the central system"),
+        Setting("security.tls_without_clock", flag, True, access=Access.READ_ONLY,
+                help="while the time is not known, check the dates of the central system's"
+                     " certificate against the time it tells"),
         Setting("queue.count_disconnect", flag, False, access=Access.READ_ONLY,
                 help="a lost connection counts as an attempt"),
         Setting("queue.zero_attempts", choice, "forever", choices=("forever", "once"),
@@ -272,6 +301,12 @@ def _names(setting: Setting, text: str) -> tuple[str, ...]:
         if setting.choices and name not in setting.choices:
             raise SettingError(f"{setting.id}: expected some of {', '.join(setting.choices)}")
     return names
+
+
+def shown(name: str, text: str) -> str:
+    """The text of a setting as people may see it: a secret is not."""
+    row = TABLE.get(name)
+    return "***" if row is not None and row.access is Access.WRITE_ONLY else repr(text)
 
 
 def to_text(value: Value) -> str:

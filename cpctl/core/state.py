@@ -15,6 +15,7 @@ from cpctl.core.firmware import FirmwareUpdate
 from cpctl.core.log_jobs import LogJob
 from cpctl.core.now import Now
 from cpctl.core.profiles import InstalledProfile
+from cpctl.core.security import Access
 from cpctl.core.values import (
     EvseLayout,
     IdToken,
@@ -387,6 +388,7 @@ class Station:
     profiles: tuple[InstalledProfile, ...] = ()
     firmware: FirmwareUpdate | None = None
     reservations: tuple[Reservation, ...] = ()
+    access: Access = Access()
     log_job: LogJob | None = None  # of the upload that runs, or whose end is still to be told
 
     def evse(self, number: int | None) -> Evse | None:

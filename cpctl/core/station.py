@@ -18,6 +18,7 @@ from cpctl.core import (
     requests,
     reservation,
     rules,
+    security,
 )
 from cpctl.core import evse as moves
 from cpctl.core.around import around, may_serve
@@ -31,12 +32,14 @@ from cpctl.core.effects import (
     Show,
 )
 from cpctl.core.events import (
+    AccessProved,
     AuthorizationAnswered,
     Booted,
     CardPresented,
     CardUnusable,
     ClockStepped,
     ContactorReported,
+    CredentialsChanged,
     DeviceFound,
     DeviceLost,
     EnergiseRefused,
@@ -127,6 +130,8 @@ def _moved(station: Station, event: Event, now: Now, settings: Settings) -> Stat
             return firmware.found(station, event, now)
         case _ if isinstance(event, DEVICE_EVENTS):
             return _on_device(station, event, now, settings)
+        case CredentialsChanged() | AccessProved():
+            return security.on_access(station, event, now, settings)
         case _:
             return _on_station(station, event, now)
 
@@ -145,7 +150,8 @@ def _on_device(station: Station, event: moves.DeviceEvent, now: Now, settings: S
         return _on_station_device(station, event, now)
     after, effects = moves.on_device(
         evse, event, around(station, now, settings)[evse.id], now, settings)
-    return station.with_evse(after), effects
+    tampered = security.tampered(evse.has(FaultCode.DOOR_OPEN), event, now)
+    return station.with_evse(after), effects + tampered
 
 
 def _on_station_device(station: Station, event: moves.DeviceEvent, now: Now) -> StationMoved:
@@ -153,7 +159,9 @@ def _on_station_device(station: Station, event: moves.DeviceEvent, now: Now) -> 
     match event:
         case InputChanged(name=name, good=good) if name not in moves.NO_FAULT_INPUTS:
             code = moves.INPUT_FAULTS.get(name, FaultCode.OTHER)
-            return _with_fault(station, code, now, name, present=not good)
+            known = any(fault.code is code for fault in station.faults)
+            station, effects = _with_fault(station, code, now, name, present=not good)
+            return station, effects + security.tampered(known, event, now)
         case DeviceLost(kind=kind, detail=detail) if kind in moves.DEVICE_FAULTS:
             return _with_fault(station, moves.DEVICE_FAULTS[kind], now, detail)
         case DeviceFound(kind=kind) if kind in moves.DEVICE_FAULTS:
@@ -197,10 +205,9 @@ def _on_station(station: Station, event: Event, now: Now) -> StationMoved:
         case FactAbandoned(reason=reason):
             return _with_fault(station, FaultCode.FACT_SET_ASIDE, now, reason)
         case SecurityEventNoticed(kind=kind, text=text, critical=critical):
-            return station, (Record(SecurityEventRaised(
-                now, None, kind, text, critical=critical)),)
-        case ClockStepped():
-            return replace(station, clock_slot=None), ()
+            return station, (security.raised(kind, text, now, critical=critical),)
+        case ClockStepped(step_s=step_s):
+            return replace(station, clock_slot=None), security.clock_set(step_s, now)
         case ShutdownRequested() if not station.shutdown:
             return replace(station, shutdown=True, waiting=()), (
                 Keep("planned", StopReason.REBOOT.value),)

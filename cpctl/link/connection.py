@@ -11,14 +11,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
-from cpctl.link.errors import CertificateRefused, ConnectionLost, ConnectRefused
+from cpctl.link.errors import ConnectionLost, ConnectRefused
 from cpctl.link.route import Tls
 
 if TYPE_CHECKING:
     import ssl
 
     from websockets.asyncio.client import ClientConnection
+
+    from cpctl.link.tls import Context, Peer
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,11 @@ class Socket(Protocol):
 
     @property
     def subprotocol(self) -> str | None: ...
+    @property
+    def peer(self) -> Peer | None:
+        """Who is at the other end; None without TLS."""
+        ...
+
     async def recv(self) -> str | bytes: ...
     async def send(self, text: str) -> None: ...
     def send_now(self, text: str) -> bool:
@@ -63,22 +71,34 @@ class WebsocketConnector:
 
     async def connect(self, url: str, subprotocols: Sequence[str], headers: Headers,
                       ssl: Tls | None) -> Socket:
-        from websockets.exceptions import InvalidStatus, WebSocketException
+        if ssl is None:
+            return WebsocketSocket(await _connected(url, subprotocols, headers, None))
+        from cpctl.link import tls
 
-        context = tls_context(ssl) if ssl is not None else None
+        context = tls.context_for(ssl)
         try:
-            return WebsocketSocket(await _opening(url, subprotocols, headers, context))
-        except InvalidStatus as error:
-            status = error.response.status_code
-            raise ConnectRefused(f"{url}: refused with HTTP {status}{_step(status)}",
-                                 status=status) from error
-        except TimeoutError as error:
-            raise ConnectRefused(f"{url}: no answer within {OPEN_TIMEOUT_S:.0f} s; check address"
-                                 " and network") from error
-        except OSError as error:
-            raise _unreachable(url, error) from error
-        except (WebSocketException, EOFError) as error:
-            raise ConnectRefused(f"{url}: no WebSocket of OCPP answers there: {error}") from error
+            return WebsocketSocket(await _connected(url, subprotocols, headers, context))
+        except ConnectRefused as error:
+            raise await _explained(url, error, context, ssl) from error
+
+
+async def _connected(url: str, subprotocols: Sequence[str], headers: Headers,
+                     context: ssl.SSLContext | None) -> ClientConnection:
+    from websockets.exceptions import InvalidStatus, WebSocketException
+
+    try:
+        return await _opening(url, subprotocols, headers, context)
+    except InvalidStatus as error:
+        status = error.response.status_code
+        raise ConnectRefused(f"{url}: refused with HTTP {status}{_step(status)}",
+                             status=status) from error
+    except TimeoutError as error:
+        raise ConnectRefused(f"{url}: no answer within {OPEN_TIMEOUT_S:.0f} s; check address"
+                             " and network") from error
+    except OSError as error:
+        raise _unreachable(url, error) from error
+    except (WebSocketException, EOFError) as error:
+        raise ConnectRefused(f"{url}: no WebSocket of OCPP answers there: {error}") from error
 
 
 def _step(status: int) -> str:
@@ -92,30 +112,31 @@ def _step(status: int) -> str:
 
 
 def _unreachable(url: str, error: OSError) -> ConnectRefused:
-    import ssl
-
-    if isinstance(error, ssl.SSLError):
-        return CertificateRefused(f"{url}: TLS failed: {error}; check [csms] ca_file and the clock")
     if isinstance(error, ConnectionResetError):  # while we shook hands
         return ConnectRefused(f"{url}: the other side hung up at once; check the port, and whether"
                               " it speaks TLS: wss:// in [csms] url if it does, else ws://")
     return ConnectRefused(f"{url}: {str(error) or type(error).__name__}; check address and network")
 
 
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """TLS 1.2 or better, the other side's certificate verified. Raises ConnectRefused."""
-    import ssl
+async def _explained(url: str, error: ConnectRefused, context: Context, given: Tls
+                     ) -> ConnectRefused:
+    """What failed over TLS, by its cause."""
+    from ssl import SSLError
 
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if tls.client_cert_file is not None:
-            context.load_cert_chain(tls.client_cert_file, tls.client_key_file)
-    except OSError as error:
-        raise CertificateRefused(f"certificate files cannot be used: {error}; check [csms] ca_file,"
-                                 " client_cert_file and client_key_file") from error
-    context.check_hostname = tls.check_hostname
-    return context
+    from cpctl.link import tls
+
+    cause = error.__cause__
+    if isinstance(cause, SSLError):
+        return tls.refused(url, cause, context, given)
+    hung_up = isinstance(cause, ConnectionResetError | BrokenPipeError) or (
+        cause is not None and isinstance(cause.__cause__, EOFError))
+    if not hung_up:
+        return error
+    known = tls.hung_up(url, context, given)
+    if known is None:
+        parts = urlsplit(url)
+        known = await tls.what_is_offered(url, parts.hostname or "", parts.port or 443)
+    return known or error
 
 
 def _opening(url: str, subprotocols: Sequence[str], headers: Headers,
@@ -160,6 +181,15 @@ class WebsocketSocket:
     @property
     def subprotocol(self) -> str | None:
         return self._connection.subprotocol
+
+    @property
+    def peer(self) -> Peer | None:
+        connected = self._transport.get_extra_info("ssl_object")
+        if connected is None:
+            return None
+        from cpctl.link import tls
+
+        return tls.peer(connected)
 
     async def recv(self) -> str | bytes:
         try:

@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from cpctl.core.effects import AnnounceBoot, Notice, Query
-from cpctl.core.events import Event, LinkChanged, SecurityEventNoticed
+from cpctl.core.events import Event, LinkChanged
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.values import Registration, Reply, RequestId
@@ -25,8 +23,9 @@ from cpctl.dialects.base import Call, Dialect, RenderContext
 from cpctl.link.connection import Connector, Socket
 from cpctl.link.damper import Damper
 from cpctl.link.desk import Desk, Letter, message_id, name_space
-from cpctl.link.errors import CertificateRefused, ConnectionLost, ConnectRefused, LinkError
+from cpctl.link.errors import ConnectionLost
 from cpctl.link.facts import Books, FactLane
+from cpctl.link.gateway import Gateway, Witness
 from cpctl.link.inbox import Inbox
 from cpctl.link.news import (
     BootLane,
@@ -36,10 +35,12 @@ from cpctl.link.news import (
     StatusLane,
     Surroundings,
 )
+from cpctl.link.outbox import Answers, Pulse
 from cpctl.link.pump import Lanes, Pump
 from cpctl.link.registration import BootRules
-from cpctl.link.route import BackOff, Route
+from cpctl.link.route import BackOff, Itinerary
 from cpctl.link.rpc import Match
+from cpctl.link.state import LinkState
 from cpctl.link.status_board import StatusBoard
 from cpctl.link.tap import Direction, FrameTap
 from cpctl.store.entries import Lane as BookLane
@@ -47,26 +48,9 @@ from cpctl.store.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-PING_LOOK_S = 30.0  # how soon a changed ping interval is noticed
+PROOF_S = 5.0  # a connection that stands so long, or over which they speak, is one
 PICTURE_LIMIT_S = 1.0  # for the core to learn of the accepted boot; it takes milliseconds
 SAME_MOMENT_S = 0.001  # a call that follows an answer so soon bears its time in the tap
-MOST_ANSWERS_WAITING = 64  # then the reader waits: who does not read is not read
-
-
-@dataclass(frozen=True)
-class LinkState:
-    """The link at a moment. `since` is when `online` changed; `detail` a sentence for people."""
-
-    online: bool
-    registration: Registration
-    since: Now
-    url: str
-    protocol: str | None
-    last_frame: Now | None
-    held: bool
-    detail: str
-    bad_frames: int
-    strays: int
 
 
 class Link:
@@ -75,14 +59,17 @@ class Link:
     def __init__(self, *, dialects: Sequence[Dialect], journal: Books,
                  context: Callable[[Dialect], RenderContext], post: Callable[[Event], None],
                  now: Callable[[], Now], settings: Callable[[], Settings], connector: Connector,
-                 route: Route, tap: FrameTap, rng: random.Random,
-                 boot: AnnounceBoot | None = None) -> None:
-        """`dialects` in the order they are offered; `boot` is what is announced after the start."""
+                 itinerary: Itinerary, tap: FrameTap, rng: random.Random,
+                 boot: AnnounceBoot | None = None, witness: Witness | None = None) -> None:
+        """`dialects` in the order they are offered; `boot` is what is announced after the start;
+        `witness` wants to know of TLS connections."""
         self._dialects = {one.subprotocol: one for one in dialects}
         self._context = context
         self._desk = Desk(dialects[0], context)
         self._journal, self._post, self._now = journal, post, now
-        self._settings, self._connector, self._route, self._tap = settings, connector, route, tap
+        self._settings, self._tap = settings, tap
+        self._gateway = Gateway(connector, itinerary, post=post, now=now, settings=settings,
+                                witness=witness)
         self._space = name_space(journal.book)
         self._drawn = 0
         self._rules = BootRules()
@@ -91,22 +78,20 @@ class Link:
         self._build_lanes(boot or AnnounceBoot(), rng)
         self._socket: Socket | None = None
         self._inbox: Inbox | None = None
-        self._answers: deque[str] = deque()
-        self._answers_wake = asyncio.Event()
-        self._answers_room = asyncio.Event()
+        self._answers = Answers()
+        self._pulse = Pulse(settings, self._hear)
         self._end: asyncio.Future[str] | None = None
         self._hurry = asyncio.Event()
         self._held = False
         self._alarm: asyncio.TimerHandle | None = None
+        self._proof: asyncio.TimerHandle | None = None
         self._heard_s = 0.0
         self._opened_s = 0.0
         self._since = now()
         self._last_frame: Now | None = None
-        self._detail = "not connected yet"
         self._picture: StationPicture | None = None
         self._accepted_picture = asyncio.Event()
         self._bad, self._strange = Damper(), Damper()
-        self._trouble_told: set[str] = set()
 
     def _build_lanes(self, boot: AnnounceBoot, rng: random.Random) -> None:
         around = Surroundings(lambda: self._desk, self._settings, self._post, self._draw_id, rng)
@@ -127,9 +112,9 @@ class Link:
     def state(self) -> LinkState:
         online = self._socket is not None
         return LinkState(
-            online, self._rules.registration, self._since, self._route.url,
+            online, self._rules.registration, self._since, self._gateway.url,
             self._desk.dialect.name if online else None, self._last_frame, self._held,
-            self._detail, self._bad.total, self._pump.calls.strays)
+            self._gateway.detail, self._bad.total, self._pump.calls.strays)
 
     def picture(self, picture: StationPicture) -> None:
         """How the station is now; its status is told when it differs."""
@@ -196,7 +181,10 @@ class Link:
         self._hurry.set()
 
     def reconnect(self, why: str) -> None:
-        """Close the connection and open a new one at once."""
+        """Send the answers that wait, close the connection, open a new one at once: with what is
+        wanted now, whatever it had fallen back to."""
+        self._gateway.begin_anew()
+        self._back_off.reset()
         self._hurry.set()
         self._finish(why)
 
@@ -229,7 +217,7 @@ class Link:
             await self._hurry.wait()
             return
         self._hurry.clear()
-        socket = await self._open()
+        socket = await self._gateway.open(tuple(self._dialects))
         if socket is not None and self._held:  # since it began to connect
             await socket.close(1001, "")
         elif socket is not None:
@@ -246,31 +234,6 @@ class Link:
         except TimeoutError:
             return
 
-    async def _open(self) -> Socket | None:
-        route = self._route
-        try:
-            socket = await self._connector.connect(
-                route.address(), tuple(self._dialects), route.headers(), route.trust())
-        except LinkError as error:
-            self._not_connected(error)
-            return None
-        if socket.subprotocol in self._dialects:
-            return socket
-        self._detail = (f"{route.url}: speaks no protocol of ours (offered"
-                        f" {', '.join(self._dialects)}, got {socket.subprotocol});"
-                        " check [csms] url and versions")
-        log.warning("%s", self._detail)
-        await socket.close(1002, "no common subprotocol")
-        return None
-
-    def _not_connected(self, error: LinkError) -> None:
-        self._detail = str(error)
-        log.warning("not connected: %s", error)
-        if isinstance(error, CertificateRefused):
-            self._trouble("InvalidCentralSystemCertificate", str(error))
-        elif isinstance(error, ConnectRefused) and error.status in (401, 403):
-            self._trouble("FailedToAuthenticateAtCentralSystem", f"HTTP {error.status}")
-
     async def _serve(self, socket: Socket) -> None:
         loop = asyncio.get_running_loop()
         end = self._end = loop.create_future()
@@ -281,10 +244,11 @@ class Link:
                 tasks = [group.create_task(work(socket), name=f"link {work.__name__}")
                          for work in (self._read, self._write, self._ping)]
                 why = await end
+                await self._answers.farewell(socket)
                 for task in tasks:
                     task.cancel()
         finally:
-            self._detail = why
+            self._gateway.detail = why
             await self._ended(socket, loop.time())
 
     def _begin(self, socket: Socket, now_s: float) -> None:
@@ -296,8 +260,9 @@ class Link:
         self._inbox = Inbox(self._desk, post=self._post, send=self._send_answer)
         self._socket, self._since = socket, self._now()
         self._opened_s = self._heard_s = now_s
-        self._detail = "connected"
-        log.info("connected to %s (%s)", self._route.url, socket.subprotocol)
+        self._gateway.detail = "connected"
+        self._proof = asyncio.get_running_loop().call_later(PROOF_S, self._proved)
+        log.info("connected to %s (%s)", self._gateway.url, socket.subprotocol)
         self._rules.connected(self._lanes.boot.content())
         if self._rules.accepted:
             self._board.open(everything=False)
@@ -309,12 +274,14 @@ class Link:
         self._socket, self._inbox, self._end = None, None, None
         self._since = self._now()
         self._answers.clear()
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        for timer in (self._alarm, self._proof):
+            if timer is not None:
+                timer.cancel()
+        self._alarm = self._proof = None
+        self._gateway.closed()
         self._board.close()
         self._pump.disconnected()
-        log.warning("link down: %s", self._detail)
+        log.warning("link down: %s", self._gateway.detail)
         if now_s - self._opened_s > self._back_off.longest_s(self._settings()):
             self._back_off.reset()
         self._tell_change()
@@ -335,6 +302,8 @@ class Link:
     async def _registered(self) -> None:
         """The boot was answered. The statuses told next are those of a station that knows it."""
         self._tell_change()
+        if self._gateway.dates_open and not self._founded():
+            return
         if not self._rules.accepted:
             return
         self._lanes.heartbeat.clock_told(asyncio.get_running_loop().time())
@@ -359,7 +328,21 @@ class Link:
     def _taken(self) -> None:
         """The central system works with us: the next loss begins with a short wait."""
         self._back_off.reset()
-        self._trouble_told.clear()
+        self._gateway.taken()
+
+    def _proved(self) -> None:
+        """They speak with us, or let the connection stand: the way that led here is a good one."""
+        if self._proof is not None:
+            self._proof.cancel()
+            self._proof = None
+            self._gateway.proved()
+
+    def _founded(self) -> bool:
+        """Whether a connection begun without knowing the time may stand, now that it is known."""
+        why = "" if self._socket is None else self._gateway.unfounded(self._socket)
+        if why:
+            self._finish(why)
+        return not why
 
     def _look(self) -> None:
         settings = self._settings()
@@ -369,12 +352,6 @@ class Link:
             self._desk.statuses(picture, ctx), picture.at, asyncio.get_running_loop().time(),
             minimum_s=settings.integer("status.minimum_s"),
             drop_short=settings.text("policy.min_status") == "drop")
-
-    def _trouble(self, kind: str, text: str) -> None:
-        """A security event, once until the central system has worked with us again."""
-        if kind not in self._trouble_told:
-            self._trouble_told.add(kind)
-            self._post(SecurityEventNoticed(kind, text[:255]))
 
     def _draw_id(self) -> str:
         now = self._now()
@@ -394,12 +371,12 @@ class Link:
 
     @property
     def answers_wait(self) -> bool:
-        return bool(self._answers)
+        return self._answers.wait
 
     async def before_call(self) -> None:
-        if self._answers and (socket := self.socket) is not None:
+        if self._answers.wait and (socket := self.socket) is not None:
             try:
-                await self._flush(socket)
+                await self._answers.flush(socket)
             except ConnectionLost as error:
                 self._finish(str(error))
 
@@ -416,7 +393,7 @@ class Link:
         socket = self.socket
         if self._settings().integer("link.ping_s") == 0:
             return None
-        return socket is not None and await self._pong(socket)
+        return socket is not None and await self._pulse.pong(socket)
 
     def give_up(self, why: str) -> None:
         self._finish(why)
@@ -429,55 +406,30 @@ class Link:
             while True:
                 text = await socket.recv()
                 self._take(text, loop.time())
-                if len(self._answers) > MOST_ANSWERS_WAITING:
-                    self._answers_room.clear()
-                    await self._answers_room.wait()
+                await self._answers.room()
         except ConnectionLost as error:
             self._finish(str(error))
 
     async def _write(self, socket: Socket) -> None:
         try:
-            while True:
-                await self._answers_wake.wait()
-                self._answers_wake.clear()
-                await self._flush(socket)
+            await self._answers.run(socket)
         except ConnectionLost as error:
             self._finish(str(error))
 
-    async def _flush(self, socket: Socket) -> None:
-        while self._answers:
-            await socket.send(self._answers.popleft())
-        self._answers_room.set()
-
     async def _ping(self, socket: Socket) -> None:
-        """16.RPC.11: a half-open link is noticed within the interval and the pong's time."""
-        loop = asyncio.get_running_loop()
-        last_s = loop.time()
-        while True:
-            interval_s = self._settings().integer("link.ping_s")
-            left_s = last_s + interval_s - loop.time()
-            if interval_s == 0 or left_s > 0:
-                await asyncio.sleep(min(left_s, PING_LOOK_S) if interval_s else PING_LOOK_S)
-                continue
-            last_s = loop.time()
-            if not await self._pong(socket):
-                self._finish("no pong in time")
-                return
+        await self._pulse.run(socket)
+        self._finish("no pong in time")
 
-    async def _pong(self, socket: Socket) -> bool:
-        try:
-            async with asyncio.timeout(self._settings().integer("link.pong_timeout_s")):
-                await (await socket.ping())
-        except (TimeoutError, ConnectionLost):
-            return False
+    def _hear(self) -> None:
         self._heard_s = asyncio.get_running_loop().time()
-        return True
 
     # --- frames ------------------------------------------------------------------------------
 
     def _take(self, text: str | bytes, now_s: float) -> None:
         now = self._now()
         self._heard_s, self._last_frame = now_s, now
+        if self._proof is not None:
+            self._proved()
         try:
             frame = frames.parse(text)
         except frames.FrameError as error:
@@ -505,6 +457,8 @@ class Link:
         if good and self._back_off.tries and self._rules.accepted:
             self._taken()
         self._pump.take(frame, match, letter)
+        if self._gateway.dates_open:
+            self._founded()
 
     def _take_call(self, frame: frames.CallFrame, text: str, now: Now, now_s: float) -> None:
         mute = self._rules.mute(now_s)
@@ -522,15 +476,14 @@ class Link:
         if kept_back is not None:
             log.warning("a bad frame of %d characters: %s (%d more not shown)", len(text), error,
                         kept_back)
-        self._trouble("InvalidMessages", str(error))
+        self._gateway.trouble("InvalidMessages", str(error))
         if self._inbox is not None and not self._rules.mute(now_s):
             self._inbox.refused(error)
 
     def _send_answer(self, call: Call, text: str, outcome: str) -> None:
         self._tap.note(self._now(), Direction.SENT, text, action=call.action, id=call.id,
                        outcome=outcome)
-        self._answers.append(text)
-        self._answers_wake.set()
+        self._answers.add(text)
 
     def _expire(self) -> None:
         """One timer for the deadlines of all calls that wait for a decision."""

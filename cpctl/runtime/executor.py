@@ -40,6 +40,7 @@ from cpctl.core.effects import (
     LockPlug,
     Notice,
     Notify,
+    Reconnect,
     Record,
     ReleasePower,
     Remember,
@@ -118,6 +119,7 @@ class Hands:
     tell: Callable[[Tell], None]
     firmware: Callable[[FirmwareWork], None]
     facts_waiting: Callable[[], None]
+    reconnect: Callable[[str], None]  # once the answers are out; why
     restart: Callable[[ResetKind], None]
     setting_lost: Callable[[str], None]  # could not be saved: the old value holds again
     check_list: Callable[[CheckAgainstList], None] = _none_to_check
@@ -156,6 +158,7 @@ _GRADES: dict[type[Effect], Grade] = {
     InstallFirmware: Grade.TELL,
     FindFirmware: Grade.TELL,
     ConfirmFirmware: Grade.TELL,
+    Reconnect: Grade.TELL,
     Show: Grade.TELL,
     RestartStation: Grade.TELL,
 }
@@ -456,6 +459,8 @@ class Executor:
                 self._hands.check_list(effect)
             case FirmwareWork():
                 self._hands.firmware(effect)
+            case Reconnect():
+                self._hands.reconnect(effect.why)
             case Show():
                 self._hands.show(effect.evse, effect.pattern)
             case RestartStation():

@@ -7,8 +7,10 @@ meanwhile: disk and memory never part.
 
 import asyncio
 import logging
+import os
 import queue
 import sqlite3
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ APPLICATION_ID = 0x63706374  # "cpct": tells our files from others
 PAGE_BYTES = 4096
 WAL_LIMIT_PAGES = 256  # a flipped bit in the log costs what follows it: keep it short
 CACHE_KIB = 512
+OWNER_ONLY = 0o600
 
 
 class Writer(Protocol):
@@ -118,6 +121,16 @@ def _finish(future: "asyncio.Future[T]", then: Then[T] | None, result: T,
         future.set_result(result)
 
 
+def _close_to_others(path: Path) -> None:
+    """Passwords and tokens are in there. The log beside it gets the mode of the file."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY))
+        if stat.S_IMODE(path.stat().st_mode) & ~OWNER_ONLY:
+            path.chmod(OWNER_ONLY)
+    except OSError as error:
+        log.debug("%s: mode not set: %s", path, error)  # what it means is told by who opens it
+
+
 class Database:
     """One connection in WAL mode, used by jobs of the writer alone.
 
@@ -132,6 +145,7 @@ class Database:
         self._con: sqlite3.Connection | None = None
         self.commits = 0
         try:
+            _close_to_others(path)
             self._con = sqlite3.connect(path, timeout=2.0, isolation_level=None,
                                         check_same_thread=False, cached_statements=48)
             if trace is not None:

@@ -21,7 +21,7 @@ from cpctl.link import connection as wire
 from cpctl.link.connection import WebsocketConnector
 from cpctl.link.errors import CertificateRefused, ConnectionLost, ConnectRefused
 from cpctl.link.link import Link
-from cpctl.link.route import Route, Tls
+from cpctl.link.route import Choices, Itinerary, Tls
 from cpctl.link.tap import FrameTap
 
 OFFER = ("ocpp1.6",)
@@ -80,7 +80,8 @@ def link_to(world, port, **route):
     world.link = Link(
         dialects=(world.dialect,), journal=world.books, context=world._context,
         post=world._posted, now=world.now, settings=lambda: world.settings,
-        connector=WebsocketConnector(), route=Route(**given), tap=FrameTap(),
+        connector=WebsocketConnector(), itinerary=Itinerary(lambda: Choices(**given)),
+        tap=FrameTap(),
         rng=random.Random(1))
     return world.link
 
@@ -128,7 +129,7 @@ def test_basic_authentication_reaches_the_other_side_byte_for_byte():
         await until(lambda: server.requests)
         assert server.requests[0].headers["Authorization"] == "Basic Q1AgMToB/zo="
 
-    play(story, route={"security_profile": 1, "password": b"\x01\xff:"})
+    play(story, route={"profiles": (1,), "passwords": (b"\x01\xff:",)})
 
 
 @pytest.mark.requirement("16.RPC.2")
@@ -336,12 +337,12 @@ def test_tls_verifies_the_other_side_and_shows_our_certificate(tmp_path):
 
         async with serve(talk, "127.0.0.1", 0, subprotocols=list(OFFER), ssl=server_side) as server:
             url = f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}/ocpp/CP"
-            socket = await connecting(url, Tls(cert, own_cert, own_key))
+            socket = await connecting(url, Tls((cert,), own_cert, own_key))
             assert await socket.recv() == "station"
             await socket.close()
             with pytest.raises(CertificateRefused, match="ca_file"):
                 await connecting(url, Tls())
-            with pytest.raises(CertificateRefused, match="client_cert_file"):
-                await connecting(url, Tls(cert, str(tmp_path / "gone.pem"), own_key))
+            with pytest.raises(ConnectRefused, match="client_cert_file"):
+                await connecting(url, Tls((cert,), str(tmp_path / "gone.pem"), own_key))
 
     aio.run(told())

@@ -77,6 +77,7 @@ class World:
             notify=lambda notice, triggered: note(("notify",)),
             delegate=lambda request: note(("delegate",)), tell=lambda effect: note(("tell",)),
             firmware=lambda effect: note(("firmware",)), facts_waiting=lambda: note(("waiting",)),
+            reconnect=lambda why: note(("reconnect",)),
             restart=lambda kind: note(("restart", kind)),
             setting_lost=lambda setting: note(("lost", setting)))
         self.executor = executor.Executor(

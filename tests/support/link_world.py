@@ -65,7 +65,7 @@ from cpctl.dialects.base import (
 )
 from cpctl.link.errors import ConnectionLost, ConnectRefused
 from cpctl.link.link import Link
-from cpctl.link.route import Route
+from cpctl.link.route import Choices, Itinerary
 from cpctl.link.tap import FrameTap
 from cpctl.store.entries import Entry, Lane, lane_of
 from cpctl.store.errors import JournalError
@@ -412,10 +412,11 @@ class World:
         self.requests = 0
         self.status = "Available"
         self.tap = FrameTap()
+        self.choices = Choices("ws://csms.example/ocpp", "CP 1")
         self.link = Link(
             dialects=(self.dialect,), journal=self.books, context=self._context, post=self._posted,
             now=self.now, settings=lambda: self.settings, connector=self.central,
-            route=Route("ws://csms.example/ocpp", "CP 1"), tap=self.tap, rng=random.Random(5))
+            itinerary=Itinerary(lambda: self.choices), tap=self.tap, rng=random.Random(5))
 
     def set(self, name: str, text: str) -> None:
         self.settings = self.settings.with_text(name, text)

@@ -32,6 +32,8 @@ class Wire:
 class StationEnd:
     """What the link holds."""
 
+    peer = None  # no TLS here
+
     def __init__(self, wire: Wire, subprotocol: str | None, network: "Network") -> None:
         self._wire = wire
         self._network = network

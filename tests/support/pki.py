@@ -15,6 +15,7 @@ import functools
 import ipaddress
 import ssl
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -185,10 +186,12 @@ def server_context(credential: Credential, *, client_ca: Credential | None = Non
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if ciphers is not None:
         context.set_ciphers(ciphers)
-    if minimum is not None:
-        context.minimum_version = minimum
-    if maximum is not None:
-        context.maximum_version = maximum
+    with warnings.catch_warnings():  # old versions are what some tests are about
+        warnings.simplefilter("ignore", DeprecationWarning)
+        if minimum is not None:
+            context.minimum_version = minimum
+        if maximum is not None:
+            context.maximum_version = maximum
     with tempfile.TemporaryDirectory() as folder:
         certificate, key = credential.write(Path(folder), "server")
         context.load_cert_chain(certificate, key)

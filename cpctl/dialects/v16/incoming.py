@@ -16,7 +16,7 @@ from cpctl.core.events import (
     StopRequested,
     UnlockRequested,
 )
-from cpctl.core.settings import SettingError
+from cpctl.core.settings import Access, SettingError
 from cpctl.core.values import IdToken, Outcome, Registration, Reply, ResetKind
 from cpctl.dialects.base import CallError, RenderContext, Result, Wire
 from cpctl.dialects.v16 import (
@@ -94,8 +94,11 @@ def _get_configuration(wire: Wire, ctx: RenderContext) -> Request | Answer:
 
 
 def _told(key: keys.Key, ctx: RenderContext) -> Wire:
-    return {"key": key.name, "readonly": keys.is_read_only(key, ctx.layout),
-            "value": keys.reading(key, ctx.settings, ctx.layout)}
+    """A secret is listed without its value (16.CONF.1)."""
+    told: Wire = {"key": key.name, "readonly": keys.is_read_only(key, ctx.layout)}
+    if key.access is not Access.WRITE_ONLY:
+        told["value"] = keys.reading(key, ctx.settings, ctx.layout)
+    return told
 
 
 def _remote_start(wire: Wire, ctx: RenderContext) -> Request | Answer:

@@ -48,7 +48,9 @@ class Key:
 
 
 def reading(key: Key, settings: Settings, layout: StationLayout) -> str:
-    """The value as GetConfiguration tells it."""
+    """The value as GetConfiguration tells it; nothing of one that is only written."""
+    if key.access is Access.WRITE_ONLY:
+        return ""
     if key.view is not None:
         return key.view(settings, layout)
     assert key.setting is not None, key.name
@@ -140,15 +142,20 @@ def _derived(name: str, view: View) -> Key:
 
 def _rows() -> tuple[Key, ...]:
     return (
+        _setting("AdditionalRootCertificateCheck", "security.additional_root_check"),
         _setting("AllowOfflineTxForUnknownId", "auth.offline_unknown"),
         _setting("AuthorizationCacheEnabled", "auth.cache_enabled"),
+        _setting("AuthorizationKey", "link.password"),
         _setting("AuthorizeRemoteTxRequests", "auth.remote_needs_authorization"),
+        _setting("CertificateSignedMaxChainSize", "security.chain_max"),
+        _setting("CertificateStoreMaxLength", "security.store_max"),
         _setting("ClockAlignedDataInterval", "sampling.clock_interval_s"),
         _setting("ConnectionTimeOut", "session.plug_timeout_s"),
         Key("ConnectorPhaseRotation", "meter.phase_rotation", Access.READ_WRITE,
             from_wire=rotation_from_wire, view=_phase_rotation),
         _derived("ConnectorPhaseRotationMaxLength",
                  lambda settings, layout: str(connectors.count(layout) + 1)),
+        _setting("CpoName", "security.cpo_name"),
         _derived("GetConfigurationMaxKeys",
                  lambda settings, layout: str(GET_CONFIGURATION_MAX_KEYS)),
         _setting("HeartbeatInterval", "link.heartbeat_s"),
@@ -162,6 +169,7 @@ def _rows() -> tuple[Key, ...]:
         _setting("MinimumStatusDuration", "status.minimum_s"),
         _derived("NumberOfConnectors", lambda settings, layout: str(connectors.count(layout))),
         _setting("ResetRetries", "station.reset_retries"),
+        _setting("SecurityProfile", "link.security_profile"),
         _setting("StopTransactionMaxMeterValues", "sampling.end_max"),
         _setting("StopTransactionOnEVSideDisconnect", "session.stop_on_unplug"),
         _setting("StopTransactionOnInvalidId", "auth.stop_on_invalid"),

@@ -358,7 +358,8 @@ def settles(item: Item, outcome: Outcome) -> bool:
     """Whether `item` is done although there was no result.
 
     A sample is, when the central system does not know or support MeterValues; a start or a stop
-    never is. Faults and security events are not told in this release.
+    never is. Any error settles the rest: of what it does not know a central system says so in
+    several ways (InternalError, too), and the security log keeps the event all the same.
     """
     if not isinstance(item, Fact):
         return False
