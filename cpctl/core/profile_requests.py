@@ -87,15 +87,11 @@ def _count(station: Station) -> int:
 
 def _installed(station: Station, one: InstalledProfile) -> StationMoved:
     """16.SC.1: in the place of the one with its id and of the one in its slot."""
-    gone = [other for other in station.profiles if _replaces(one, other)]
     station, effects = _without(station, [
-        other for other in gone if other.profile.id != one.profile.id])
+        other for other in station.profiles
+        if _slot(other) == _slot(one) and other.profile.id != one.profile.id])
     kept = tuple(other for other in station.profiles if other.profile.id != one.profile.id)
     return replace(station, profiles=(*kept, one)), (*effects, KeepRecord(_key(one), one))
-
-
-def _replaces(one: InstalledProfile, other: InstalledProfile) -> bool:
-    return one.profile.id == other.profile.id or _slot(one) == _slot(other)
 
 
 def _slot(one: InstalledProfile) -> tuple[Purpose, int, int | None, int | None]:
@@ -185,7 +181,7 @@ def is_unsound(profile: ChargingProfile) -> str:
     ends = (profile.valid_from, profile.valid_to)
     checks = (
         ("first_period_not_0", bool(starts) and starts[0] == 0),
-        ("periods_not_ascending", starts == sorted(set(starts)) and max(starts) <= LATEST_S),
+        ("periods_not_ascending", starts == sorted(set(starts)) and max(starts, default=0) <= LATEST_S),
         ("bad_limit", all(_is_sound(period) for period in schedule.periods)),
         ("bad_duration", schedule.duration_s is None or 0 < schedule.duration_s <= LATEST_S),
         ("recurrency", (profile.kind is ProfileKind.RECURRING) == (
