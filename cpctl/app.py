@@ -45,6 +45,7 @@ from cpctl.core.events import (
     ShutdownRequested,
 )
 from cpctl.core.faults import FaultCode
+from cpctl.core.limits import LimitClaim
 from cpctl.core.now import Now
 from cpctl.core.settings import TABLE, SettingError, Settings, to_text
 from cpctl.core.values import (
@@ -117,7 +118,7 @@ class App:
             refresh=self._refresh)
         self.keeper = PilotKeeper(
             hardware.fitted.pilots, self.gate, spawn=self._start,
-            lost=self._offer_failed,
+            lost=self._offer_failed, post=self.post,
             mono_ns=self.clock.mono_ns)
         self.devices = Devices(hardware.fitted, self.gate, self.keeper, post=self.post,
                                mono_ns=self.clock.mono_ns)
@@ -475,14 +476,14 @@ class App:
         dialect = self.dialects[-1]
         return dialect.statuses(picture, self._context(dialect))
 
-    def claims(self, evse: int) -> tuple[tuple[str, float], ...]:
-        """Each claim on the current of an EVSE: owner and A per phase."""
-        from cpctl.core.around import around
-        from cpctl.core.limits import claims_on_current
+    def claims(self, evse: int) -> tuple[LimitClaim, ...]:
+        """Each claim on the current of an EVSE."""
+        from cpctl.core.around import claims
 
         station = self.loop.station
-        rest = around(station, self.clock.now(), self.loop.settings)
-        return next(claims_on_current(one, rest[evse]) for one in station.evses if one.id == evse)
+        one = station.evse(evse)
+        assert one is not None
+        return claims(station, one, self.clock.now(), self.loop.settings)
 
     def _is_online(self) -> bool:
         picture = self.loop.picture

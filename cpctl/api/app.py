@@ -15,6 +15,7 @@ from cpctl.api.pictures import Status
 from cpctl.api.server import Caller, Right
 from cpctl.core.effects import Query
 from cpctl.core.events import Event, Request
+from cpctl.core.limits import LimitClaim
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.state import Station
@@ -80,7 +81,7 @@ class App(Protocol):
         """What an answer of the central system means; FAILED events when there is none."""
         ...
 
-    def claims(self, evse: int) -> tuple[tuple[str, float], ...]:
+    def claims(self, evse: int) -> tuple[LimitClaim, ...]:
         """Each claim on the current of an EVSE: owner and A per phase."""
         ...
 

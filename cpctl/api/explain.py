@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from cpctl.api.pictures import fault, time_of
 from cpctl.core.faults import FaultCode
+from cpctl.core.limits import LimitClaim
+from cpctl.core.now import Now
 from cpctl.core.values import Registration
 from cpctl.core.views import ClaimState, EvsePicture, PowerState, StationPicture
 
@@ -120,8 +123,15 @@ def _before_the_transaction(one: EvsePicture) -> Iterator[Reason]:
         yield reason("register_not_read", *_SENTENCES["register_not_read"])
 
 
-def limits(claims: tuple[tuple[str, float], ...]) -> list[dict[str, Any]]:
-    """Each claim on the current in A per phase, the least one marked."""
-    least = min((amps for _, amps in claims), default=0.0)
-    return [{"owner": owner, "current_a": amps, "until": None, "leads": amps == least,
-             "enough": amps >= MINIMUM_A} for owner, amps in claims]
+def limits(claims: tuple[LimitClaim, ...], now: Now) -> list[dict[str, Any]]:
+    """Each claim on the current in A per phase, the least one marked; `until`: it may change."""
+    least = min((one.current_a for one in claims), default=0.0)
+    return [{"owner": one.owner, "current_a": round(one.current_a, 1),
+             "until": _until(one, now), "leads": one.current_a == least,
+             "enough": one.current_a >= MINIMUM_A} for one in claims]
+
+
+def _until(one: LimitClaim, now: Now) -> str | None:
+    if one.until is None:
+        return None
+    return time_of(now.utc + timedelta(microseconds=(one.until - now.mono_ns) // 1000))

@@ -132,14 +132,14 @@ class StationMethods:
         number = args.whole_or_none("evse")
         args.done()
         picture = self._app.loop.picture
-        words = statuses(picture, self._app.statuses(picture))
+        words, now = statuses(picture, self._app.statuses(picture)), self._app.now()
         if number is not None:
             known_evse(self._app, number)
         return {"evses": [
             {"id": one.evse, "status": evse(one, words)["status"], "power": one.power.value,
              "offered_a": one.offered_a,
              "reasons": reasons(picture, one, in_service=self._app.loop.station.operative),
-             "limits": limits(self._app.claims(one.evse))}
+             "limits": limits(self._app.claims(one.evse), now)}
             for one in picture.evses if number in (None, one.evse)]}
 
     async def limits(self, args: Args, caller: Caller) -> Any:
@@ -147,9 +147,10 @@ class StationMethods:
         args.done()
         if number is not None:
             known_evse(self._app, number)
+        now = self._app.now()
         return {"evses": [
             {"id": one.evse, "offered_a": one.offered_a,
-             "claims": limits(self._app.claims(one.evse))}
+             "claims": limits(self._app.claims(one.evse), now)}
             for one in self._app.loop.picture.evses if number in (None, one.evse)]}
 
     async def doctor(self, args: Args, caller: Caller) -> Any:

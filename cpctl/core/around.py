@@ -3,12 +3,13 @@
 Station-wide decisions reach an EVSE in this way only.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from cpctl.core import charging_profiles, firmware, limits, power, reservation
+from cpctl.core import charging_profiles, exclusive, firmware, limits, power, reservation, sharing
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
-from cpctl.core.state import Around, Evse, Station
+from cpctl.core.state import Around, Evse, LockState, Station, Turn
 from cpctl.core.values import AfterPowerLoss, Registration, ResetKind, StopReason
 
 SHUTDOWN_WIND_DOWN_S = 3.0
@@ -47,9 +48,22 @@ def why_ending(station: Station) -> StopReason | None:
 
 def around(station: Station, now: Now, settings: Settings) -> dict[int, Around]:
     """The surroundings of each EVSE, by its id."""
+    every = _with_profiles(station, _apart(station, _plain(station, settings), settings), now,
+                           settings)
+    if station.reservations:
+        every = _with_reservations(station, every, now)
+    parts = _parts(station, every, now, settings)
+    if parts is None:
+        return every
+    shares = sharing.shared(parts.each, parts.total_a, station.turns, settings.text("smart.share"))
+    return {number: one.with_share(shares[number]) for number, one in every.items()}
+
+
+def _plain(station: Station, settings: Settings) -> Around:
+    """What is the same for all."""
     layout = station.layout
     stopping = tuple(fault.code for fault in station.faults if fault.stops)
-    plain = Around(
+    return Around(
         online=is_online(station),
         may_serve=may_serve(station, settings),
         books_good=not any(code.value == "JOURNAL_FAILED" for code in stopping),
@@ -63,7 +77,24 @@ def around(station: Station, now: Now, settings: Settings) -> dict[int, Around]:
         nominal_voltage_v=layout.nominal_voltage_v,
         wind_down_s=SHUTDOWN_WIND_DOWN_S if station.shutdown else WIND_DOWN_S,
     )
-    return _with_limits(station, plain, now, settings)
+
+
+def _apart(station: Station, plain: Around, settings: Settings) -> dict[int, Around]:
+    """Who must wait because another uses the power path the two share (16.TX.9, E-08)."""
+    waits = exclusive.who_waits(station, settings)
+    if not waits:
+        return {evse.id: plain for evse in station.evses}
+    used = replace(plain, path_used=True)
+    return {evse.id: used if evse.id in waits else plain for evse in station.evses}
+
+
+def _with_profiles(station: Station, every: dict[int, Around], now: Now, settings: Settings
+                   ) -> dict[int, Around]:
+    """What charging profiles allow each EVSE."""
+    if not charging_profiles.speak(station, settings):
+        return every
+    return {evse.id: every[evse.id].with_profile(
+        charging_profiles.evse_limit_a(station, evse, now, settings)) for evse in station.evses}
 
 
 def _with_reservations(station: Station, every: dict[int, Around], now: Now
@@ -75,27 +106,73 @@ def _with_reservations(station: Station, every: dict[int, Around], now: Now
             for number, one in every.items()}
 
 
-def _with_limits(station: Station, plain: Around, now: Now, settings: Settings
-                 ) -> dict[int, Around]:
-    """What charging profiles allow each EVSE, and its share of what all may have together."""
-    every = {evse.id: plain for evse in station.evses}
-    if station.reservations:
-        every = _with_reservations(station, every, now)
+# --- the station's current -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All EVSEs as the sharing sees them, and what there is for them, A per phase."""
+
+    each: tuple[sharing.Part, ...]
+    total_a: float
+
+
+def station_limit_a(station: Station, now: Now, settings: Settings) -> float | None:
+    """What all EVSEs may have together, A per phase: of the installation, of the profiles."""
     total_a = station.layout.station_max_current_a
-    if charging_profiles.speak(station, settings):
-        every = {evse.id: every[evse.id].with_profile(
-            charging_profiles.evse_limit_a(station, evse, now, settings))
-            for evse in station.evses}
-        station_a = charging_profiles.station_limit_a(station, now, settings)
-        if station_a is not None:
-            total_a = station_a if total_a is None else min(total_a, station_a)
+    if not charging_profiles.speak(station, settings):
+        return total_a
+    station_a = charging_profiles.station_limit_a(station, now, settings)
+    if total_a is None or station_a is None:
+        return station_a if total_a is None else total_a
+    return min(total_a, station_a)
+
+
+def _parts(station: Station, every: Mapping[int, Around], now: Now, settings: Settings
+           ) -> Parts | None:
+    """None: nothing is to be shared."""
+    total_a = station_limit_a(station, now, settings)
     if total_a is None:
-        return every
-    wanting = sorted((evse for evse in station.evses
-                      if power.intends_to_charge(evse, every[evse.id])), key=_seniority)
-    shares = limits.shares(station.evses, [evse.id for evse in wanting], total_a, now.mono_ns)
-    return {evse.id: every[evse.id].with_share(shares[evse.id]) for evse in station.evses}
+        return None
+    wiring = sharing.rotations(station, settings)
+    voltage_v = station.layout.nominal_voltage_v
+    return Parts(tuple(
+        sharing.part(evse, limits.own_limit_a(evse, every[evse.id]), wiring.get(evse.id, ""), now,
+                     voltage_v, wants=_wants_current(evse, every[evse.id], now, settings))
+        for evse in station.evses), total_a)
 
 
-def _seniority(evse: Evse) -> int:
-    return evse.session.no if evse.session is not None else 0
+def _wants_current(evse: Evse, its_around: Around, now: Now, settings: Settings) -> bool:
+    """Nothing but its share keeps it from an offer, or soon will not."""
+    why = power.why_no_power(evse, its_around, now, settings)
+    return not why or (why == "not_locked" and evse.lock.state is LockState.LOCKING)
+
+
+def with_turns(station: Station, now: Now, settings: Settings) -> Station:
+    """The station after those whose turn is over have made room."""
+    total_a = station_limit_a(station, now, settings)
+    if total_a is None and not station.turns:
+        return station
+    turns: tuple[Turn, ...] = ()
+    if total_a is not None:
+        plain = _with_profiles(station, _apart(station, _plain(station, settings), settings),
+                               now, settings)
+        parts = _parts(station, plain, now, settings)
+        assert parts is not None
+        turns = sharing.turned(parts.each, total_a, station.turns, now,
+                               settings.integer("smart.rotation_s"))
+    return station if turns == station.turns else replace(station, turns=turns)
+
+
+def claims(station: Station, evse: Evse, now: Now, settings: Settings
+           ) -> tuple[limits.LimitClaim, ...]:
+    """Each claim on the current of `evse`, and until when it holds."""
+    its_around = around(station, now, settings)[evse.id]
+    profile_until = share_until = None
+    if its_around.profile_a is not None:
+        profile_until = charging_profiles.next_change(station, now, settings)
+    if its_around.share_a is not None:
+        share_until = sharing.changes_at(station.turns, evse.id,
+                                         settings.integer("smart.rotation_s"))
+    return limits.claims_on_current(evse, its_around, profile_until=profile_until,
+                                    share_until=share_until)

@@ -6,7 +6,15 @@ Source: house.md §8 "Power fails in mid-charge"; OCPP 1.6 with 16.TX.16, 16.STA
 from dataclasses import replace
 
 from cpctl.core import evse as moves
-from cpctl.core import firmware, log_jobs, profile_requests, reservation, security, transaction
+from cpctl.core import (
+    firmware,
+    log_jobs,
+    profile_requests,
+    reservation,
+    security,
+    sharing,
+    transaction,
+)
 from cpctl.core.effects import Effect, Keep, Record, SessionClosed
 from cpctl.core.events import Booted, OpenSession
 from cpctl.core.faults import FaultCode
@@ -17,6 +25,7 @@ from cpctl.core.state import (
     ClaimState,
     Evse,
     Lock,
+    Offering,
     PowerState,
     PresentFault,
     Recovery,
@@ -91,6 +100,8 @@ def _restored(evse: Evse, event: Booted, now: Now) -> Evse:
     service = replace(
         evse.service, operative=kept.get(f"availability.{evse.id}") != INOPERATIVE,
         pending=_pending(kept.get(f"availability.{evse.id}.pending")), out=out)
+    if kept.get(f"offer.{evse.id}") == sharing.NO_OFFER_KEPT:
+        evse = replace(evse, offering=Offering(confirmed_a=0.0, kept_none=True))
     latched = tuple(fault for fault in _latched(event, evse.id, now) if not evse.has(fault.code))
     evse = replace(evse, service=service, faults=evse.faults + latched)
     if evse.has(FaultCode.CONTACTOR_WELDED):

@@ -7,7 +7,7 @@ tell; within a grade in the order given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -281,10 +281,16 @@ class BarPower(Effect):
 
 @dataclass(frozen=True)
 class SetOffer(Effect):
-    """Put an offer on the pilot (current, none, unavailable)."""
+    """Put an offer on the pilot (current, none, unavailable).
+
+    `number` comes back in `OfferConfirmed`. `lower`: less than what may be on offer now; done at
+    once, as a withdrawal is.
+    """
 
     evse: int
     offer: Offer
+    number: int = field(default=0, compare=False)
+    lower: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from cpctl.core.values import (
     TokenInfo,
     TokenSource,
 )
-from hal.values import MeterReading, PilotState
+from hal.values import MeterReading, Offer, PilotState
 
 
 class Event:
@@ -107,6 +107,7 @@ class PilotChanged(Event):
     state: PilotState | None
     cable_a: float | None = None
     diode_ok: bool = True
+    connector: int | None = None  # in which the plug is, where the board tells
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,15 @@ class EnergiseRefused(Event):
     evse: int
     number: int
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OfferConfirmed(Event):
+    """The pilot board took `offer`, the order `number` (0: none of this start); it is out now."""
+
+    evse: int
+    offer: Offer
+    number: int
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ Plug, claim, faults and meter move here; power and lock in `power.py`, the trans
 from dataclasses import replace
 from typing import assert_never
 
-from cpctl.core import metering, power, transaction
+from cpctl.core import metering, power, sharing, transaction
 from cpctl.core.effects import Authorize, Effect, Keep, Record, Show, TransactionChanged
 from cpctl.core.effects import FaultUnlatched as FaultUnlatchedFact
 from cpctl.core.events import (
@@ -20,6 +20,7 @@ from cpctl.core.events import (
     InputChanged,
     LockReported,
     MeterRead,
+    OfferConfirmed,
     PilotChanged,
     PowerReleased,
     ReleaseNumbered,
@@ -43,7 +44,7 @@ from cpctl.core.values import IdToken, StopReason, TokenInfo, TokenStatus
 from hal.values import OfferKind, PilotState
 
 Moved = tuple[Evse, tuple[Effect, ...]]
-DeviceEvent = (PilotChanged | ContactorReported | PowerReleased | ReleaseNumbered
+DeviceEvent = (PilotChanged | OfferConfirmed | ContactorReported | PowerReleased | ReleaseNumbered
                | EnergiseRefused | LockReported | MeterRead | InputChanged | DeviceLost
                | DeviceFound | FaultReported)
 
@@ -78,6 +79,8 @@ def on_device(evse: Evse, event: DeviceEvent, around: Around, now: Now, settings
             return on_pilot(evse, event, now, settings)
         case MeterRead():
             return on_meter(evse, event, around, now)
+        case OfferConfirmed(offer=offer, number=number):
+            return sharing.confirmed(evse, offer, number, now), ()
         case LockReported():
             return power.on_lock(evse, event, now)
         case InputChanged():

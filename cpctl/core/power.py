@@ -7,7 +7,7 @@ Source: house.md §5, §6; IEC 61851-1 (6 s to leave state C, second hand).
 
 from dataclasses import replace
 
-from cpctl.core import limits, metering, transaction
+from cpctl.core import limits, metering, sharing, transaction
 from cpctl.core.effects import (
     BarPower,
     Effect,
@@ -35,7 +35,6 @@ from cpctl.core.state import (
     Evse,
     Lock,
     LockState,
-    Offering,
     Power,
     PowerState,
     PresentFault,
@@ -117,6 +116,7 @@ def why_no_power(evse: Evse, around: Around, now: Now, settings: Settings) -> st
     checks = (
         ("not_entitled", intends_to_charge(evse, around)),
         ("no_transaction", in_time),
+        ("path_used", not around.path_used),
         ("welded", evse.power.state is not PowerState.WELDED),
         ("not_locked", evse.locked),
         ("meter_silent", metering.is_live(evse, around.silence_s, now)),
@@ -227,6 +227,8 @@ def bar_power(evse: Evse, around: Around, now: Now, settings: Settings) -> Moved
     """Tell the gate what stands against closing, whoever orders it."""
     reasons = tuple(dict.fromkeys(code.value.lower() for code in (
         *evse.stopping, *around.stopping)))
+    if around.path_used:
+        reasons += ("path_used",)
     if evse.barred == reasons:
         return evse, ()
     return replace(evse, barred=reasons), (BarPower(evse.id, reasons),)
@@ -276,11 +278,10 @@ def set_offer(evse: Evse, around: Around, now: Now, settings: Settings) -> Moved
     old = evse.offering
     if old.offer == offer and old.told:
         return evse, ()
-    counts_a, counts_until = 0.0, 0
-    if offer.current_a < old.offer.current_a and evse.power.state is not PowerState.OFF:
-        counts_a, counts_until = old.offer.current_a, now.after(limits.FOLLOW_S)
-    return replace(evse, offering=Offering(offer, counts_a, counts_until, told=True)), (
-        SetOffer(evse.id, offer),)
+    lower = offer.current_a < sharing.on_the_board_a(evse)
+    offering = sharing.ordered(old, offer, now)
+    return replace(evse, offering=offering), (
+        SetOffer(evse.id, offer, offering.number, lower=lower),)
 
 
 def _offer(evse: Evse, around: Around, now: Now, settings: Settings) -> Offer:
@@ -302,8 +303,16 @@ def energise_when_wanted_and_permitted(evse: Evse, around: Around, now: Now, set
         return evse, ()
     if danger(evse, around) or not wants_power(evse, around, now, settings):
         return evse, ()
+    if _board_may_say_more(evse, around):
+        return evse, ()
     power = replace(power, state=PowerState.CLOSING, by=now.after(CLOSE_WAIT_S), retry_at=None)
     return replace(evse, power=power), (EnergisePower(evse.id, power.number),)
+
+
+def _board_may_say_more(evse: Evse, around: Around) -> bool:
+    """A lower offer is not confirmed yet: where current is limited the path stays open for it."""
+    limited = around.share_a is not None or around.profile_a is not None
+    return limited and sharing.on_the_board_a(evse) > evse.offering.offer.current_a
 
 
 # --- the lock ------------------------------------------------------------------------------------

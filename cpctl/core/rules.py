@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from cpctl.core import evse as moves
-from cpctl.core import metering, power, transaction, triggers
+from cpctl.core import metering, power, sharing, transaction, triggers
 from cpctl.core.effects import (
     Answer,
     ClockSample,
@@ -118,6 +118,7 @@ def note_whether_it_is_held(evse: Evse, around: Around, now: Now, settings: Sett
 def serves(evse: Evse, around: Around) -> bool:
     """Whether new use may begin here."""
     return (around.may_serve and around.operative and evse.service.operative
+            and not around.path_used
             and evse.service.pending is not False and around.ending is None
             and not evse.recovering)
 
@@ -355,9 +356,11 @@ RULES: tuple[Rule, ...] = (
     power.bar_power,
     power.release_when_not_permitted,
     end_transaction_at_stop_point,
+    sharing.notice_what_is_taken,
     power.wind_down_when_not_wanted,
     power.act_on_power_deadline,
     power.set_offer,
+    sharing.keep_whether_offers_are_out,
     sample_when_due,
     take_sample,
     take_clock_reading,
@@ -406,7 +409,7 @@ def deadlines(evse: Evse, around: Around, settings: Settings) -> Iterator[int | 
     yield _claim_deadline(evse.claim)
     yield evse.second.until if evse.second is not None else None
     yield plug_expires(evse, settings)
-    yield evse.offering.counts_until or None
+    yield from sharing.deadlines(evse)
     yield from (by for _, by in evse.unlocks)
     yield from (recovery.by for recovery in evse.recovering)
     if evse.clock_due is not None:

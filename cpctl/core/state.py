@@ -62,7 +62,8 @@ class TxState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Plug:
-    """`plugged` outlives states that tell nothing of the plug (E, F, no answer).
+    """`plugged` outlives states that tell nothing of the plug (E, F, no answer). `connector`: in
+    which the plug is, where the board tells.
 
     `expired`: nobody claimed it in time, or a transaction has ended since it came.
     """
@@ -73,6 +74,7 @@ class Plug:
     cable_a: float | None = None
     diode_ok: bool = True
     expired: bool = False
+    connector: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +206,47 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class Offering:
-    """What is on the pilot. `counts_a` is what the station must reckon with until `counts_until`,
-    because the car needs time to follow a lower offer."""
+    """What is ordered of the pilot board, and what it may still say.
+
+    `number` is that of the last order, given at `since`. `confirmed_a`: what the board took last;
+    None: nothing since this start, it may still offer what the last life did. `ordered`: (number,
+    A) of the orders since. `counts_a` is what the station must reckon with until `counts_until`,
+    because the car needs time to follow a lower offer.
+    """
 
     offer: Offer = NO_OFFER
+    number: int = 0
+    since: int = 0
+    confirmed_a: float | None = None
+    ordered: tuple[tuple[int, float], ...] = ()
     counts_a: float = 0.0
     counts_until: int = 0
-    told: bool = False  # since this start; a board may still offer what the last life did
+    told: bool = False  # since this start
+    kept_none: bool = False  # the next life will know that nothing was on offer
+
+
+class TakingMode(Enum):
+    NONE = "none"  # nothing is on offer
+    IDLE = "idle"  # it is, and the car does not ask
+    ASKS = "asks"  # it does, and the path is not closed
+    CHARGING = "charging"
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What the car makes of its offer, in `mode` since `since`.
+
+    `need_a`: what it would make use of; None: of all it can get. `phases`: how many it loads; None:
+    not known, all of them.
+    """
+
+    mode: TakingMode = TakingMode.NONE
+    since: int = 0
+    need_a: float | None = None
+    phases: int | None = None
+
+
+NOTHING_TAKEN = Taking()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +301,7 @@ class Evse:
     power: Power = Power()
     meter: Meter = Meter()
     offering: Offering = Offering()
+    taking: Taking = NOTHING_TAKEN
     service: Service = Service()
     faults: tuple[PresentFault, ...] = ()
     second: Second | None = None
@@ -282,6 +319,13 @@ class Evse:
     @property
     def id(self) -> int:
         return self.layout.id
+
+    @property
+    def connector(self) -> int:
+        """The connector in use; while none is, the first."""
+        if self.session is not None:
+            return self.session.connector
+        return self.plug.connector or self.claim.connector or self.layout.connectors[0].id
 
     @property
     def stopping(self) -> tuple[FaultCode, ...]:
@@ -336,6 +380,7 @@ class Around:
     up. `ending`: why the station ends what runs, `resume` that transactions stay open for the
     next life. `share_a`: its part of the station's current, `profile_a` what its charging profiles
     allow (None: they say nothing), both in A per phase. `stopping`: faults of the station.
+    `path_used`: another EVSE uses the power path that the two share.
     """
 
     online: bool = False
@@ -353,12 +398,21 @@ class Around:
     wind_down_s: float = 6.0
     held: tuple[Reservation, ...] = ()
     reserved: tuple[Reservation, ...] = ()
+    path_used: bool = False
 
     def with_share(self, share_a: float | None) -> "Around":
         return replace(self, share_a=share_a)
 
     def with_profile(self, profile_a: float | None) -> "Around":
         return replace(self, profile_a=profile_a)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An EVSE in the order in which current goes round; `since` None: its turn has no end."""
+
+    evse: int
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +442,8 @@ class Station:
     profiles: tuple[InstalledProfile, ...] = ()
     firmware: FirmwareUpdate | None = None
     reservations: tuple[Reservation, ...] = ()
+    firmware: FirmwareUpdate | None = None
+    turns: tuple[Turn, ...] = ()
     access: Access = Access()
     log_job: LogJob | None = None  # of the upload that runs, or whose end is still to be told
 

@@ -19,9 +19,10 @@ from cpctl.core import (
     reservation,
     rules,
     security,
+    sharing,
 )
 from cpctl.core import evse as moves
-from cpctl.core.around import around, may_serve
+from cpctl.core.around import around, may_serve, with_turns
 from cpctl.core.effects import (
     Effect,
     FaultLatched,
@@ -55,6 +56,7 @@ from cpctl.core.events import (
     LockReported,
     LogUploadMoved,
     MeterRead,
+    OfferConfirmed,
     PilotChanged,
     PowerReleased,
     ReleaseNumbered,
@@ -72,8 +74,9 @@ from cpctl.core.values import Registration, StationLayout, StopReason
 StationMoved = tuple[Station, tuple[Effect, ...]]
 StationRule = Callable[[Station, Now, Settings], StationMoved]
 
-DEVICE_EVENTS = (PilotChanged, ContactorReported, PowerReleased, ReleaseNumbered, EnergiseRefused,
-                 LockReported, MeterRead, InputChanged, DeviceLost, DeviceFound, FaultReported)
+DEVICE_EVENTS = (PilotChanged, OfferConfirmed, ContactorReported, PowerReleased, ReleaseNumbered,
+                 EnergiseRefused, LockReported, MeterRead, InputChanged, DeviceLost, DeviceFound,
+                 FaultReported)
 
 
 def new(layout: StationLayout) -> Station:
@@ -262,6 +265,11 @@ def _schedule_clock_readings(station: Station, now: Now, settings: Settings) -> 
     return replace(station, evses=evses, clock_slot=following), ()
 
 
+def _take_turns(station: Station, now: Now, settings: Settings) -> StationMoved:
+    """16.SC.16: less than the minimum for each goes round."""
+    return with_turns(station, now, settings), ()
+
+
 def _restart_when_wound_down(station: Station, now: Now, settings: Settings) -> StationMoved:
     """16.RESET.2, 3: after the records, or with what the books hold when it takes too long."""
     if station.reset is None or station.restarted:
@@ -284,6 +292,7 @@ STATION_RULES: tuple[StationRule, ...] = (
     profile_requests.follow_transactions,
     _apply_waiting_availability,
     _schedule_clock_readings,
+    _take_turns,
     firmware.go_on,
     _restart_when_wound_down,
 )
@@ -322,6 +331,8 @@ def _deadlines(station: Station, now: Now, settings: Settings) -> Iterator[int |
         yield from rules.deadlines(evse, rest[evse.id], settings)
     yield from (claim.until for claim in station.waiting)
     yield station.clock_slot
+    if station.turns:
+        yield from sharing.turn_ends(station.turns, settings.integer("smart.rotation_s"))
     yield station.reset_by if not station.restarted else None
     yield firmware.next_due(station, now)
     yield from reservation.deadlines(station, now)

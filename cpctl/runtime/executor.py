@@ -108,7 +108,7 @@ def _none_to_check(effect: CheckAgainstList) -> None:
 class Hands:
     """Who does what, beside gate and books. None of these may block."""
 
-    offer: Callable[[int, Offer], None]
+    offer: Callable[[int, Offer, int], None]  # EVSE, offer, number of the order
     lock: Callable[[int], None]
     unlock: Callable[[int], None]
     show: Callable[[int | None, str], None]
@@ -165,8 +165,9 @@ _GRADES: dict[type[Effect], Grade] = {
 
 
 def grade(effect: Effect) -> Grade:
-    """When its turn comes. Withdrawing an offer and barring are as urgent as a release."""
-    if isinstance(effect, SetOffer) and effect.offer.kind is not OfferKind.CURRENT:
+    """When its turn comes. Lowering an offer and barring are as urgent as a release."""
+    if isinstance(effect, SetOffer) and (
+            effect.lower or effect.offer.kind is not OfferKind.CURRENT):
         return Grade.AT_ONCE
     if isinstance(effect, BarPower) and effect.reasons:
         return Grade.AT_ONCE
@@ -276,7 +277,7 @@ class Executor:
             case ReleasePower():
                 self._gate.release(effect.evse, effect.why)
             case SetOffer():
-                self._hands.offer(effect.evse, effect.offer)
+                self._hands.offer(effect.evse, effect.offer, effect.number)
             case BarPower():
                 self._gate.bar(effect.evse, effect.reasons)
             case Authorize():
@@ -439,7 +440,7 @@ class Executor:
                 log.info("evse=%s nothing is offered while the books cannot be written",
                          effect.evse)
             case SetOffer():
-                self._hands.offer(effect.evse, effect.offer)
+                self._hands.offer(effect.evse, effect.offer, effect.number)
             case BarPower():
                 self._gate.bar(effect.evse, effect.reasons)
             case LockPlug():

@@ -1,7 +1,8 @@
 """The only one who puts offers on the pilots, and reads them for everybody.
 
-The newest wish wins and is tried again until the board confirmed it. Whether something may be
-offered is the core's business; raising an offer has waited for the books in the executor.
+The newest wish wins and is tried again until the board confirmed it; the core is told what was
+confirmed. Whether something may be offered is the core's business; raising an offer has waited for
+the books in the executor.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from cpctl.core.events import Event, OfferConfirmed
 from cpctl.runtime.power_gate import PowerGate
 from hal.contracts import ControlPilot
 from hal.errors import HalError
@@ -27,22 +29,28 @@ class PilotKeeper:
 
     def __init__(self, pilots: Mapping[int, ControlPilot], gate: PowerGate, *,
                  spawn: Callable[[Coroutine[Any, Any, Any], str], object],
-                 lost: Callable[[int, str], None], mono_ns: Callable[[], int]):
+                 lost: Callable[[int, str], None], post: Callable[[Event], None],
+                 mono_ns: Callable[[], int]):
         self._pilots = pilots
         self._gate = gate
         self._spawn = spawn
         self._lost = lost
+        self._post = post
         self._mono_ns = mono_ns
         self._wanted: dict[int, Offer] = {}
+        self._number: dict[int, int] = {}  # of the order that is wanted
         self._put: dict[int, Offer | None] = {}
         self._busy: set[int] = set()
 
-    def offer(self, evse: int, offer: Offer) -> None:
-        """Put `offer` on the pilot of `evse`, as soon as its board takes it."""
+    def offer(self, evse: int, offer: Offer, number: int = 0) -> None:
+        """Put `offer`, the core's order `number`, on the pilot of `evse`, as soon as its board
+        takes it; an `OfferConfirmed` tells when."""
         self._gate.current_offered(evse, on=offer.kind is OfferKind.CURRENT)
         if evse not in self._pilots:
             return
-        self._wanted[evse] = offer
+        self._wanted[evse], self._number[evse] = offer, number
+        if evse not in self._busy and self._put.get(evse) == offer:
+            self._post(OfferConfirmed(evse, offer, number))  # it is out already
         self._go_on(evse)
 
     def reopened(self, evse: int) -> None:
@@ -79,11 +87,11 @@ class PilotKeeper:
     async def _bring(self, evse: int) -> None:
         try:
             while self._put.get(evse) != self._wanted[evse]:
-                await self._put_once(evse, self._wanted[evse])
+                await self._put_once(evse, self._wanted[evse], self._number.get(evse, 0))
         finally:
             self._busy.discard(evse)
 
-    async def _put_once(self, evse: int, offer: Offer) -> None:
+    async def _put_once(self, evse: int, offer: Offer, number: int) -> None:
         try:
             async with asyncio.timeout(ANSWER_LIMIT_S):
                 await self._pilots[evse].offer(offer)
@@ -94,3 +102,6 @@ class PilotKeeper:
         else:
             self._put[evse] = offer
             log.debug("evse=%s offer %s", evse, offer)
+            if offer == self._wanted[evse]:
+                number = self._number.get(evse, number)
+            self._post(OfferConfirmed(evse, offer, number))

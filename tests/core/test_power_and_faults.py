@@ -6,7 +6,7 @@ from support.core_world import World, evse_layout, with_settings
 from cpctl.core import effects as ef
 from cpctl.core import events as ev
 from cpctl.core.faults import CATALOGUE, FaultCode
-from cpctl.core.limits import limit_a, shares
+from cpctl.core.limits import limit_a
 from cpctl.core.state import Around, Evse, Plug
 from cpctl.core.values import Origin, Outcome, StationLayout, StopReason
 from cpctl.core.views import PowerState
@@ -510,9 +510,6 @@ def test_too_little_for_two_serves_the_first_and_suspends_the_second() -> None:
     assert [place.offer.current_a for place in world.places.values()] == [10, 0]
     assert world.evse(2).transaction and world.evse(2).why_suspended == "limit_below_minimum"
 
-
-def test_without_a_limit_of_the_station_there_are_no_shares() -> None:
-    assert shares([Evse(evse_layout(1))], [1], None, 0) == {1: None}
 
 
 def test_a_limit_that_falls_to_nothing_winds_down_first() -> None:

@@ -162,12 +162,13 @@ class World:
             post=self.posted.append, ask_loop=lambda answered: answered(),
             refresh=self._refresh)
         self.tasks: list[asyncio.Task[None]] = []
+        self.confirmed: list[Event] = []
         fitted = Fitted({1: contactor}, {1: self.pilot}, {1: self.meter}, {1: self.lock},
                         {(1, "rcd"): self.rcd}, {1: self.lights},
                         (FittedReader("front", self.reader, (1,)),))
         self.keeper = PilotKeeper(
             fitted.pilots, self.gate, spawn=self.spawn,
-            lost=self._offer_failed,
+            lost=self._offer_failed, post=self.confirmed.append,
             mono_ns=loop.monotonic_ns)
         self.devices = Devices(fitted, self.gate, self.keeper, post=self.posted.append,
                                mono_ns=loop.monotonic_ns)

@@ -69,7 +69,7 @@ class World:
         self.release_number = 3
         note = self.log.append
         hands = executor.Hands(
-            offer=lambda evse, offer: note(("offer", evse, offer.kind.value)),
+            offer=lambda evse, offer, number: note(("offer", evse, offer.kind.value)),
             lock=lambda evse: note(("lock", evse)), unlock=lambda evse: note(("unlock", evse)),
             show=lambda evse, pattern: note(("show", pattern)),
             authorize=lambda effect: note(("authorize", effect.ask)),

@@ -59,6 +59,7 @@ class Place:
     number: int = 0
     barred: tuple[str, ...] = ("not_booted",)
     offer: Offer = NO_OFFER
+    board_answers: bool = True  # the pilot board takes offers, and says so
     register_wh: int = 1000
     patterns: list[str] = field(default_factory=list)
 
@@ -234,8 +235,8 @@ class World:
                 self.places[evse].barred = reasons
             case ef.EnergisePower(evse=evse, after=after):
                 self._energise(self.places[evse], after)
-            case ef.SetOffer(evse=evse, offer=offer):
-                self.places[evse].offer = offer
+            case ef.SetOffer():
+                self._offer(self.places[effect.evse], effect)
             case ef.LockPlug(evse=evse) | ef.UnlockPlug(evse=evse):
                 self._move_lock(self.places[evse], locking=isinstance(effect, ef.LockPlug))
             case ef.Authorize():
@@ -279,6 +280,11 @@ class World:
             case ef.SaveSetting(setting=setting, text=text):
                 self.saved_settings[setting] = text
                 self.settings = self.settings.with_text(setting, text)
+
+    def _offer(self, place: Place, effect: ef.SetOffer) -> None:
+        if place.board_answers:
+            place.offer = effect.offer
+            self.queue.append(ev.OfferConfirmed(effect.evse, effect.offer, effect.number))
 
     def _release(self, place: Place) -> None:
         place.coil = False
