@@ -107,8 +107,12 @@ class Gateway:
         except ConnectRefused as error:
             if error.why is not Why.THEIR_DATES or not self._clock_may_be_wrong():
                 raise
-            socket = await connect(replace(route, tls=replace(route.tls, check_time=False)))
-            await self._by_our_clock(socket, route, error)
+            now = self._now()
+            at = now.utc if now.quality.trusted else None
+            socket = await connect(replace(
+                route, tls=replace(route.tls, check_time=False, valid_at=at)))
+            if at is None:
+                self._leave_open(socket, error)
             return socket
 
     def _clock_may_be_wrong(self) -> bool:
@@ -116,13 +120,8 @@ class Gateway:
         return (self._now().quality is not TimeQuality.NTP
                 and self._settings().flag("security.tls_without_clock"))
 
-    async def _by_our_clock(self, socket: Socket, route: Route, finding: ConnectRefused) -> None:
-        """Raises ConnectRefused when we know the time and the dates do not hold."""
-        if self._now().quality.trusted:
-            if not self._dates_hold(socket):
-                await socket.close(1008, "certificate")
-                raise finding
-            return
+    def _leave_open(self, socket: Socket, finding: ConnectRefused) -> None:
+        """Whether its dates hold is found out when the time is known."""
         self._undated = socket
         log.warning("%s; the time is not known: the dates are checked when it is", finding)
         self.trouble(finding.why.security_event,

@@ -8,6 +8,7 @@ import random
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -27,8 +28,8 @@ class Tls:
     """What a TLS connection is checked against; files in PEM. `check_hostname` False: bench only.
 
     `trust`: each certificate in these files is an anchor; empty: the machine's own trust store.
-    `client_*`: security profile 3. `check_time` False: the dates of certificates are left to who
-    asked for it.
+    `client_*`: security profile 3. `check_time` False: their certificate's dates are held against
+    `valid_at` instead of the machine's clock, or with None are left to who asked for it.
     """
 
     trust: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class Tls:
     client_key_file: str | None = None
     check_hostname: bool = True
     check_time: bool = True
+    valid_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,22 @@ class Observed(ssl.SSLObject):
     trouble: ssl.SSLError | None = None
 
     def do_handshake(self) -> None:
-        self.context.observed = self  # type: ignore[attr-defined]
+        context = self.context
+        assert isinstance(context, Context)
+        context.observed = self
         super().do_handshake()
+        if context.valid_at is not None:
+            self._must_hold_at(context.valid_at)
+
+    def _must_hold_at(self, moment: datetime) -> None:
+        """Before anything is said: raises as OpenSSL would by its own clock."""
+        dates = peer(self)
+        code = (_EXPIRED if dates is None or moment > dates.not_after
+                else _NOT_YET_VALID if moment < dates.not_before else 0)
+        if code:
+            error = ssl.SSLCertVerificationError(1, "its dates do not hold")
+            error.verify_code, error.verify_message = code, "its dates do not hold"
+            raise error
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
         try:
@@ -76,6 +90,7 @@ class Context(ssl.SSLContext):
     """A client's context that remembers its one handshake."""
 
     observed: Observed | None = None
+    valid_at: datetime | None = None
     sslobject_class = Observed
 
 
@@ -89,6 +104,7 @@ def context_for(tls: Tls) -> Context:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_TRUSTED_FIRST
     if not tls.check_time:
         context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+        context.valid_at = tls.valid_at
     try:
         for file in tls.trust:
             context.load_verify_locations(cafile=file)

@@ -54,9 +54,10 @@ class Secured:
         return [kind for kind, _ in await self.log()]
 
     async def log(self) -> list[tuple[str, str]]:
+        """Kind and text, oldest first, without those of every start."""
         assert self.world.app is not None
         return [(entry.fact.kind, entry.fact.text)
-                for entry in await self.world.app.journal.entries()
+                for entry in reversed(await self.world.app.journal.entries())
                 if entry.kind == "SecurityEventRaised"
                 and entry.fact.kind not in ("StartupOfTheDevice", "ResetOrReboot")]
 
