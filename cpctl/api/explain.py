@@ -81,7 +81,10 @@ def _use(one: EvsePicture, station: StationPicture) -> Iterator[Reason]:
     if one.finishing:
         yield reason("finishing", "this use of the plug is over", "unplug the car",
                      evidence=one.stopped_because)
-    elif one.claim is ClaimState.NONE and one.plugged:
+    if one.reserved is not None and one.claim is not ClaimState.GRANTED:
+        yield reason("reserved", "kept for a reservation", "the reserving token, or its expiry",
+                     evidence=f"reservation {one.reserved}")
+    elif one.claim is ClaimState.NONE and one.plugged and not one.finishing:
         yield reason("no_token", "nobody has presented a token", "hold a card to the reader")
     if one.claim is ClaimState.REVOKED:
         yield reason("revoked", "the token is no longer accepted", "use another token",

@@ -76,6 +76,7 @@ def evse(one: EvsePicture, words: Mapping[tuple[int, int], str]) -> dict[str, An
         "refused": list(one.refused),
         "suspended_by": one.why_suspended or None,
         "stopped_because": one.stopped_because or None,
+        "reservation": one.reserved,
     }
 
 

@@ -38,12 +38,13 @@ def decide(token: IdToken, *, list_entry: TokenInfo | None, cache_entry: TokenIn
 
     `list_entry` is None where the local list is off or does not hold the token; the cache counts
     only while it is enabled. `online`: connected and accepted. `for_group`: only the group is
-    wanted, to stop a transaction. `in_vain`: the central system was asked and gave no verdict.
+    wanted, to stop a transaction; an entry without one does not tell it. `in_vain`: the central system was asked and gave no verdict.
     """
     known = _known(list_entry, cache_entry, settings, now)
-    good = known is not None and known.granted
-    if known is not None and good and (for_group or (online and settings.flag("auth.local_pre"))):
-        return known
+    if known is not None and known.granted:
+        grouped = for_group and known.info.group is not None
+        if grouped or (online and settings.flag("auth.local_pre") and not for_group):
+            return known
     if online and not in_vain:
         return AskCsms()
     return _unasked(known, online=online, settings=settings, for_group=for_group)

@@ -120,7 +120,8 @@ def _taken_over(station: Station, left: OpenSession, event: Booted, now: Now,
     resumes = station.layout.after_power_loss is AfterPowerLoss.RESUME and (
         left.started is not None and left.ended is None and evse.session is None)
     if resumes and not _is_reset(reason, event.cause):
-        return station.with_evse(_resumed(evse, left, now, settings)), ()
+        word = event.kept.get(f"{moves.REVOKED}{evse.id}", "")
+        return station.with_evse(_resumed(evse, left, word, now, settings)), ()
     recovery = Recovery(left, reason, now.after(METER_WAIT_S))
     return station.with_evse(replace(evse, recovering=(*evse.recovering, recovery))), ()
 
@@ -140,17 +141,20 @@ def _ended_without_evse(station: Station, left: OpenSession, reason: StopReason,
     return (*effects, Record(SessionClosed(now, left.session, left.evse)))
 
 
-def _resumed(evse: Evse, left: OpenSession, now: Now, settings: Settings) -> Evse:
+def _resumed(evse: Evse, left: OpenSession, word: str, now: Now, settings: Settings) -> Evse:
     """The session goes on as if nothing had been: plugged, until the pilot says otherwise.
 
     The coil is off as from now, so that a register read since then ends the transaction. Where the
-    plug lock came to rest nobody knows: it is ordered shut anew.
+    plug lock came to rest nobody knows: it is ordered shut anew. `word`: what was kept of a token
+    refused since (16.TX.4).
     """
+    revoked, until_wh = moves.revoked_before(word, left.session)
+    state = ClaimState.REVOKED if revoked else ClaimState.GRANTED
     return replace(
         evse, plug=replace(evse.plug, plugged=True, since=now.mono_ns),
         power=replace(evse.power, off_since=now.mono_ns), lock=Lock(),
         session=Session(left.session, left.connector, left.last_at),
         transaction=transaction.resumed(left, now),
         meter=transaction.meter_of_books(left, now, settings),
-        claim=Claim(ClaimState.GRANTED, left.token, connector=left.connector))
+        claim=Claim(state, left.token, energy_until_wh=until_wh, connector=left.connector))
 

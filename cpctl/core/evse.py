@@ -48,6 +48,7 @@ DeviceEvent = (PilotChanged | OfferConfirmed | ContactorReported | PowerReleased
                | EnergiseRefused | LockReported | MeterRead | InputChanged | DeviceLost
                | DeviceFound | FaultReported)
 
+REVOKED = "revoked."  # key of what is kept of a token refused while its transaction goes on
 ASK_MARGIN_S = 10.0  # beyond the time-out of a call: then nobody will answer any more
 
 INPUT_FAULTS = {
@@ -320,9 +321,21 @@ def on_verdict(evse: Evse, info: TokenInfo, around: Around, now: Now, settings: 
     if info.status is TokenStatus.ACCEPTED:
         group = info.group if info.group is not None else evse.claim.group
         return replace(evse, claim=replace(evse.claim, group=group)), ()
-    if settings.flag("auth.stop_on_invalid"):
+    if settings.flag("auth.stop_on_invalid") and not _goes_on_a_while(settings):
         return transaction.ending(evse, StopReason.DEAUTHORIZED, "Deauthorized", now), ()
     return _revoked(evse, around, now, settings)
+
+
+def _goes_on_a_while(settings: Settings) -> bool:
+    """E-07: the energy granted to the invalid is given although the transaction is to stop."""
+    return (settings.flag("policy.max_energy_with_stop")
+            and settings.integer("auth.max_energy_on_invalid_wh") > 0)
+
+
+def is_to_stop_revoked(evse: Evse, settings: Settings) -> bool:
+    """E-07: what a refused token was still granted is used up."""
+    return (evse.claim.state is ClaimState.REVOKED and not power.may_use(evse)
+            and settings.flag("auth.stop_on_invalid") and _goes_on_a_while(settings))
 
 
 def _revoked(evse: Evse, around: Around, now: Now, settings: Settings) -> Moved:
@@ -338,7 +351,14 @@ def _revoked(evse: Evse, around: Around, now: Now, settings: Settings) -> Moved:
         at=now, session=session.no, evse=evse.id, connector=session.connector,
         report=tx.next_report, trigger="Deauthorized", charging_state=tx.charging_state,
         token=claim.token, offline=not around.online)
-    return replace(evse, transaction=replace(tx, next_report=tx.next_report + 1)), (Record(fact),)
+    return replace(evse, transaction=replace(tx, next_report=tx.next_report + 1)), (
+        Record(fact), Keep(f"{REVOKED}{evse.id}", f"{session.no} {'' if until is None else until}"))
+
+
+def revoked_before(word: str, session: int) -> tuple[bool, int | None]:
+    """What was kept of the claim of a session that goes on: revoked, and the energy left."""
+    number, _, until = word.partition(" ")
+    return number == str(session), int(until) if until else None
 
 
 # --- availability --------------------------------------------------------------------------------

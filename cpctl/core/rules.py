@@ -59,6 +59,8 @@ def end_transaction_at_stop_point(evse: Evse, around: Around, now: Now, settings
                                   now), ()
     if around.ending is not None and not around.resume:
         return transaction.ending(evse, around.ending, "ResetCommand", now), ()
+    if moves.is_to_stop_revoked(evse, settings):
+        return transaction.ending(evse, StopReason.DEAUTHORIZED, "Deauthorized", now), ()
     if _nobody_came(evse, now):
         return transaction.ending(evse, StopReason.TIMEOUT, "EVConnectTimeout", now), ()
     return evse, ()

@@ -340,7 +340,8 @@ def test_token_is_judged_without_asking_anybody(tmp_path: Path) -> None:
         answer = await api("auth.check", token="ABC")
         assert (answer["decision"], answer["source"], answer["online"]) == (
             "Accepted", "offline_rules", False)
-        assert await api("auth.list") == {"cache": [], "list": []}
+        assert await api("auth.list") == {"cache": [], "list": [], "list_version": 0,
+                                          "list_enabled": True}
 
     with_api(story, tmp_path)
 

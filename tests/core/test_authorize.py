@@ -17,6 +17,8 @@ GOOD = TokenInfo(TokenStatus.ACCEPTED)
 BLOCKED = TokenInfo(TokenStatus.BLOCKED)
 PAST = TokenInfo(TokenStatus.ACCEPTED, expires=NOW.utc)
 FUTURE = TokenInfo(TokenStatus.ACCEPTED, expires=NOW.utc + timedelta(seconds=1))
+GROUPED = TokenInfo(TokenStatus.ACCEPTED, IdToken("FLEET"))
+CONCURRENT = TokenInfo(TokenStatus.CONCURRENT_TX)
 ASK = "ask"
 
 
@@ -31,15 +33,17 @@ def said(*, listed: TokenInfo | None = None, cached: TokenInfo | None = None, on
 ACCEPTED, INVALID = TokenStatus.ACCEPTED, TokenStatus.INVALID
 
 
-@requirement("16.AUTH.1")
+@requirement("16.AUTH.1", "16.CACHE.5")
 @pytest.mark.parametrize("entry", [None, GOOD, BLOCKED, PAST])
 def test_online_the_central_system_is_asked(entry: TokenInfo | None) -> None:
     assert said(listed=entry) == ASK
     assert said(cached=entry) == ASK
 
 
+@requirement("key:LocalPreAuthorize", "16.AUTH.7", "16.LIST.6")
 @pytest.mark.parametrize(("entry", "verdict"), [
-    (GOOD, ACCEPTED), (FUTURE, ACCEPTED), (BLOCKED, ASK), (PAST, ASK), (None, ASK)])
+    (GOOD, ACCEPTED), (FUTURE, ACCEPTED), (BLOCKED, ASK), (PAST, ASK), (CONCURRENT, ASK),
+    (None, ASK)])
 def test_pre_authorization_starts_at_once_for_a_good_entry_only(
         entry: TokenInfo | None, verdict: object) -> None:
     assert said(listed=entry, auth__local_pre=True) == verdict
@@ -48,20 +52,21 @@ def test_pre_authorization_starts_at_once_for_a_good_entry_only(
 
 @pytest.mark.parametrize(("entry", "verdict"), [
     (GOOD, ACCEPTED), (FUTURE, ACCEPTED), (BLOCKED, TokenStatus.BLOCKED),
-    (PAST, TokenStatus.EXPIRED), (None, INVALID)])
-@requirement("16.CACHE.2", "16.LIST.6", "E-39")
+    (CONCURRENT, TokenStatus.CONCURRENT_TX), (PAST, TokenStatus.EXPIRED), (None, INVALID)])
+@requirement("16.AUTH.7", "16.CACHE.2", "16.LIST.6", "E-39")
 def test_offline_a_good_entry_is_accepted_and_the_unknown_refused(
         entry: TokenInfo | None, verdict: object) -> None:
     assert said(listed=entry, online=False) == verdict
     assert said(cached=entry, online=False) == verdict
 
 
+@requirement("key:LocalAuthorizeOffline")
 def test_offline_by_setting_not_even_a_good_entry_is_accepted() -> None:
     assert said(listed=GOOD, online=False, auth__local_offline=False) == INVALID
     assert said(cached=GOOD, online=False, auth__local_offline=False) == INVALID
 
 
-@requirement("E-39")
+@requirement("E-39", "key:AllowOfflineTxForUnknownId")
 @pytest.mark.parametrize(("entry", "verdict"), [
     (None, ACCEPTED), (BLOCKED, TokenStatus.BLOCKED), (PAST, TokenStatus.EXPIRED)])
 def test_offline_by_setting_the_unknown_are_accepted_but_not_the_known_bad(
@@ -75,6 +80,7 @@ def test_the_list_outranks_the_cache() -> None:
     assert said(listed=GOOD, cached=BLOCKED, online=False) == ACCEPTED
 
 
+@requirement("key:AuthorizationCacheEnabled")
 def test_a_cache_that_is_off_says_nothing() -> None:
     assert said(cached=GOOD, online=False, auth__cache_enabled=False) == INVALID
 
@@ -96,11 +102,12 @@ def test_the_link_lost_while_asking_is_offline_whatever_the_policy() -> None:
 
 @requirement("16.AUTH.3")
 @pytest.mark.parametrize(("entry", "online", "verdict"), [
-    (GOOD, True, ACCEPTED), (BLOCKED, True, ASK), (None, True, ASK),
-    (GOOD, False, ACCEPTED), (None, False, INVALID)])
-def test_for_a_group_list_and_cache_may_answer(entry: TokenInfo | None, online: bool,
-                                               verdict: object) -> None:
+    (GROUPED, True, ACCEPTED), (GOOD, True, ASK), (BLOCKED, True, ASK), (None, True, ASK),
+    (GROUPED, False, ACCEPTED), (GOOD, False, ACCEPTED), (None, False, INVALID)])
+def test_for_a_group_list_and_cache_may_answer_if_they_know_one(
+        entry: TokenInfo | None, online: bool, verdict: object) -> None:
     assert said(cached=entry, online=online, for_group=True) == verdict
+    assert said(listed=entry, online=online, for_group=True, auth__local_pre=True) == verdict
 
 
 def test_the_unknown_have_no_group_offline() -> None:
