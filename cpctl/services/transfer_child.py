@@ -81,8 +81,11 @@ def place_of(url: str) -> Place:
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if any(ord(letter) < 32 for letter in user + password):
         raise ChildFailed("unsupported", "a control character in user or password")
-    return Place(url, scheme, parts.hostname, port or DEFAULT_PORTS[scheme], user, password,
-                 parts.path, parts.query)
+    place = Place(url, scheme, parts.hostname, port or DEFAULT_PORTS[scheme], user, password,
+                  parts.path, parts.query)
+    if not scheme.startswith("http"):
+        _ = place.segments  # FTP would take what is behind a line's end for another command
+    return place
 
 
 # --- what goes wrong -----------------------------------------------------------------------------

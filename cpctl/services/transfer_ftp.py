@@ -86,9 +86,9 @@ def download(place: Place, sink: Sink, order: Told) -> None:
         total, mark = _size(ftp, name), _mark(ftp, name)
         same = bool(mark) and mark == sink.mark and (total is None or sink.have <= total)
         at = sink.have if same else 0
-        sink.begin(at, total, mark)
         data = ftp.transfercmd(f"RETR {name}", at or None)
         try:
+            sink.begin(at, total, mark)
             while block := data.recv(BLOCK):
                 sink.write(block)
             _closed(data)

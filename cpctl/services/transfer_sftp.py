@@ -53,10 +53,11 @@ async def _upload(place: Place, source: Source, order: Told) -> None:
             at = (await patience.of(sftp.stat(path))).size or 0
         at = at if at <= source.size else 0
         source.start(at)
-        async with sftp.open(path, "r+b" if at else "wb") as file:
-            await file.seek(at)
-            while block := source.read(SFTP_BLOCK):
-                await patience.of(file.write(block))
+        file = await patience.of(sftp.open(path, "r+b" if at else "wb"))
+        await file.seek(at)
+        while block := source.read(SFTP_BLOCK):
+            await patience.of(file.write(block))
+        await patience.of(file.close())
         stored = (await patience.of(sftp.stat(path))).size
         if stored is not None and stored != source.size:
             raise ChildFailed("cut", f"{stored} of {source.size} bytes are there")
@@ -70,11 +71,11 @@ async def _download(place: Place, sink: Sink, order: Told) -> None:
         mark = f"{found.mtime} {found.size}"
         at = sink.have if sink.mark == mark and sink.have <= (found.size or 0) else 0
         sink.begin(at, found.size, mark)
-        async with sftp.open(path, "rb") as file:
-            await file.seek(at)
-            while block := await patience.of(file.read(SFTP_BLOCK)):
-                assert isinstance(block, bytes)
-                sink.write(block)
+        file = await patience.of(sftp.open(path, "rb"))
+        await file.seek(at)
+        while block := await patience.of(file.read(SFTP_BLOCK)):
+            assert isinstance(block, bytes)
+            sink.write(block)
 
 
 def _path(place: Place) -> str:
@@ -101,11 +102,16 @@ class _Patience:
 @asynccontextmanager
 async def _opened(place: Place, order: Told, patience: _Patience
                   ) -> AsyncIterator[asyncssh.SFTPClient]:
-    """A session; what goes wrong in it is told in the words of a transfer."""
+    """A session; what goes wrong in it is told in the words of a transfer.
+
+    It is not ended politely: who has hung does not answer to that either.
+    """
     try:
-        async with (await _connected(place, order) as connection,
-                    await patience.of(connection.start_sftp_client()) as sftp):
-            yield sftp
+        connection = await _connected(place, order)
+        try:
+            yield await patience.of(connection.start_sftp_client())
+        finally:
+            connection.abort()
     except asyncssh.SFTPError as error:
         raise ChildFailed(_kind(error, _SFTP_KINDS, "bad_message"),
                           f"the server answers {error.reason or type(error).__name__}") from error

@@ -65,6 +65,7 @@ class FileServer:
     seen: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)  # HTTP, of each request
     redirect: dict[str, str] = field(default_factory=dict)  # HTTP: path -> address
+    opened: list[Any] = field(default_factory=list)  # SFTP, files: those of a client that hangs
     over: threading.Event = field(default_factory=threading.Event)  # the test is over
 
     def url(self, path: str = "", *, user: str | None = None, password: str | None = None) -> str:
@@ -121,13 +122,10 @@ class _Http(http.server.BaseHTTPRequestHandler):
 
     def _take(self, file: Path) -> None:
         trouble = self._met()
-        if trouble is not None and trouble.status is not None:
-            self.close_connection = True
         if self._refused(trouble):
             return
         if not file.parent.is_dir() or file.is_dir():
-            self.close_connection = True
-            return self._say(404)
+            return self._say_no(404)
         left = int(self.headers["Content-Length"])
         limit = left if trouble is None or trouble.cut_at is None else trouble.cut_at
         taken = b""
@@ -150,19 +148,21 @@ class _Http(http.server.BaseHTTPRequestHandler):
             station.over.wait()
             self.close_connection = True
             return True
-        if trouble is not None and trouble.status is not None:
-            self._say(trouble.status)
-            return True
         path = urlsplit(self.path).path
-        if path in station.redirect:
-            self.close_connection = True
-            self._say(307, Location=station.redirect[path])
-            return True
-        if station.login and self.headers.get("Authorization") != _basic():
-            self.close_connection = True
-            self._say(401)
-            return True
-        return False
+        if trouble is not None and trouble.status is not None:
+            self._say_no(trouble.status)
+        elif path in station.redirect:
+            self._say_no(307, Location=station.redirect[path])
+        elif station.login and self.headers.get("Authorization") != _basic():
+            self._say_no(401)
+        else:
+            return False
+        return True
+
+    def _say_no(self, status: int, **headers: str) -> None:
+        """What comes is read to its end, as decent servers do: else it could cost the answer."""
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._say(status, **headers)
 
     def _file(self) -> Path:
         station: FileServer = self.server.station
@@ -296,6 +296,7 @@ def _ftp_handler(tls: bool) -> Any:
     class Handler(Control):  # type: ignore[misc,valid-type]
         dtp_handler = _channel(Data)
         use_sendfile = False
+        auth_failed_timeout = 0
         station: FileServer
         trouble: Trouble | None = None
 
@@ -318,8 +319,8 @@ def _channel(data: Any) -> Any:
             trouble = self.cmd_channel.trouble
             return trouble.cut_at if trouble is not None else None
 
-        def handle_read(self) -> None:
-            super().handle_read()
+        def handle_read_event(self) -> None:
+            super().handle_read_event()
             cut_at = self.cut_at
             if cut_at is not None and self.tot_bytes_received >= cut_at:
                 self.cmd_channel.close()
@@ -365,6 +366,8 @@ def sftp_server(folder: Path, *, key: Any = None, port: int = 0, writable: bool 
         loop.run_until_complete(live())
         for task in asyncio.all_tasks(loop):
             task.cancel()
+        for file in station.opened:
+            file.close()
         loop.run_until_complete(asyncio.sleep(0))
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
@@ -406,7 +409,9 @@ def _sftp(asyncssh: Any, station: FileServer, *, writable: bool) -> Any:
             self._trouble, self._moved = station.met(), 0
             if pflags & asyncssh.FXF_WRITE and not writable:
                 raise asyncssh.SFTPPermissionDenied("read-only here")
-            return super().open(path, pflags, attrs)
+            file = super().open(path, pflags, attrs)
+            station.opened.append(file)
+            return file
 
         async def read(self, file_obj: Any, offset: int, size: int) -> bytes:
             await self._meet(size)
