@@ -10,7 +10,7 @@ REAL ?= $(if $(shell command -v apt-get 2>/dev/null),required,)
 CSMS ?=
 ID ?= CP001
 
-.PHONY: help run test check conformance bench clean
+.PHONY: help run test check conformance bench clean release
 
 help:
 	@echo "make run                      charge a simulated car against the embedded central system"
@@ -18,6 +18,7 @@ help:
 	@echo "make test                     every check and every test"
 	@echo "make conformance              docs/conformance-16.md from the marks of the tests"
 	@echo "make bench                    the figures, each beside its goal"
+	@echo "make release                  a signed bundle in dist/ (VERSION=, KEY=, CERTIFICATE=)"
 	@echo "make clean                    remove what the above made"
 
 $(STAMP): pyproject.toml deploy/bootstrap
@@ -44,6 +45,9 @@ conformance: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m bench
 
+release: $(STAMP)
+	$(BIN)/python deploy/make_release.py --out dist $(if $(VERSION),--version $(VERSION)) $(if $(KEY),--key $(KEY) --certificate $(CERTIFICATE))
+
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench .demo
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench .demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

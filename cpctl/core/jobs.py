@@ -4,7 +4,7 @@ Values only; no protocol version among them. The words are those of OCPP 2.0.1 a
 security whitepaper, which agree; each dialect finds its own where it has fewer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
@@ -106,12 +106,12 @@ class FirmwareOrder:
     """What firmware to fetch from where. `job` None: an unsigned update of 1.6. `certificate`
     (PEM) and `signature` (base64) only with a signed one."""
 
-    url: str
+    url: str = field(repr=False)  # may hold a password
     retrieve_at: datetime
     job: int | None = None
     install_at: datetime | None = None
-    certificate: str = ""
-    signature: str = ""
+    certificate: str = field(default="", repr=False)
+    signature: str = field(default="", repr=False)
     retries: int = 0
     retry_s: int = 60
 

@@ -106,6 +106,7 @@ class World:
         self.board = self._new_board()
         self.app: App | None = None
         self.generation = 0
+        self.release: str | None = None  # the slot that the next start runs from
         self.coils_at_start: list[bool] = []
         self._task: asyncio.Task[Any] | None = None
         self._state = directory / "life-0"
@@ -134,12 +135,13 @@ class World:
             options.setdefault("url", self.network.url)
         text = config_text(self._state, **options)
         path = self._state / "cpctl.toml"
-        path.write_text(text)
+        path.write_text(text.replace("{world}", str(self.directory)))
         self.coils_at_start = [self.board.look(evse).coil for evse in self.board.evses]
         self.app = App.build(configuration.load([path]), Seams(
             time=self.time, connector=self.network, writer=InlineWriter,
             rng=random.Random(self.generation), board=self.board, api=False, signals=False,
-            deadman=DeadMan(self.loop.monotonic_ns, thread=False), children=LapsingChildren()))
+            deadman=DeadMan(self.loop.monotonic_ns, thread=False), children=LapsingChildren(),
+            release=self.release))
         up = asyncio.Event()
         self._task = asyncio.create_task(self.app.run(up.set))
         if ready:

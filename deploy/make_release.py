@@ -1,0 +1,235 @@
+"""Build a release: the tree of a slot, and the signed bundle that updates bring (docs/releases.md).
+
+    python deploy/make_release.py --out dist                    a bundle, signed by a key for tests
+    python deploy/make_release.py --out dist --key maker.key --certificate maker.pem
+    python deploy/make_release.py --install /opt/cpctl          lay out the releases folder itself
+
+`<bundle>.sig` holds the signature for SignedUpdateFirmware, over the whole file, in base64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gzip
+import hashlib
+import io
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from cpctl import slots  # noqa: E402
+from cpctl.services import release  # noqa: E402
+from cpctl.store.migrations import JOURNAL, STATION  # noqa: E402
+from cpctl.version import VERSION  # noqa: E402
+
+PACKAGES = ("cpctl", "hal")
+KEPT = (".py", ".sql", ".typed")
+PROGRAM = '''\
+#!/usr/bin/env python3
+"""cpctl of this release, wherever the release lies."""
+
+import os
+import sys
+
+here = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+paths = [here, os.path.join(here, "lib")]
+sys.path[0:1] = paths
+os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # for the processes that this one starts
+os.environ["PYTHONSAFEPATH"] = "1"
+
+from cpctl.cli.main import main  # noqa: E402
+
+sys.exit(main())
+'''
+
+
+# --- the tree ------------------------------------------------------------------------------------
+
+
+def make_tree(into: Path, version: str, *, dependencies: bool) -> None:
+    """All that is needed to run, in the new folder `into`. Without `dependencies` those of the
+    interpreter that runs it are used."""
+    for package in PACKAGES:
+        for file in sorted((ROOT / package).rglob("*")):
+            if file.suffix in KEPT and file.is_file():
+                target = into / file.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+    words = (into / "cpctl" / "version.py").read_text().replace(f'"{VERSION}"', f'"{version}"')
+    (into / "cpctl" / "version.py").write_text(words)
+    program = into.joinpath(*slots.PROGRAM)
+    program.parent.mkdir()
+    program.write_text(PROGRAM)
+    program.chmod(0o755)
+    if dependencies:
+        _install_dependencies(into / "lib")
+
+
+def _install_dependencies(into: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(into),
+                    *project["dependencies"]], check=True)
+    for left in [*into.rglob("__pycache__"), into / "bin"]:
+        shutil.rmtree(left, ignore_errors=True)
+
+
+# --- the bundle ----------------------------------------------------------------------------------
+
+
+def manifest_of(tree: Path, version: str, machine: str) -> bytes:
+    data = {"journal": len(JOURNAL), "station": len(STATION)}
+    files = {str(file.relative_to(tree)): {
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": file.stat().st_size,
+        "mode": "755" if file.stat().st_mode & 0o100 else "644"}
+        for file in sorted(tree.rglob("*")) if file.is_file() and "__pycache__" not in file.parts}
+    return json.dumps({
+        "format": release.FORMAT, "name": release.PRODUCT, "version": version, "machine": machine,
+        "python": "3.11", "data": data, "minimum_data": {"journal": 1, "station": 1},
+        "files": files}, indent=1).encode()
+
+
+def pack(tree: Path, manifest: bytes, out: Path, *, signature: bytes = b"", signer: bytes = b""
+         ) -> None:
+    """The bundle of a tree; the same tree makes the same bundle."""
+    heads = [(release.MANIFEST, manifest)]
+    if signature:
+        heads += [(release.SIGNATURE, signature), (release.SIGNER, signer)]
+    with out.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed, \
+            tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in heads:
+            _add(archive, name, content, 0o644)
+        for path, entry in json.loads(manifest)["files"].items():
+            _add(archive, release.TREE + path, (tree / path).read_bytes(),
+                 release.MODES[entry["mode"]])
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(content), mode
+    archive.addfile(member, io.BytesIO(content))
+
+
+# --- signatures ----------------------------------------------------------------------------------
+
+
+def sign(key: Any, content: bytes) -> bytes:
+    """RSA-PSS or ECDSA with SHA-256, whichever the key is for."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, padding
+
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.sign(content, ec.ECDSA(hashes.SHA256()))
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
+    return bytes(key.sign(content, pss, hashes.SHA256()))
+
+
+def key_for_tests(out: Path) -> tuple[Any, bytes]:
+    """A signing key, its certificate, and `test-root.pem` that vouches for it: for the bench."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    def named(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "For tests"),
+                          x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    now = datetime.now(UTC)
+    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    made = []
+    for subject, public, ca in ((named("cpctl test root"), root_key, True),
+                                (named("cpctl test signing"), key, False)):
+        builder = x509.CertificateBuilder(
+            named("cpctl test root"), subject, public.public_key(), x509.random_serial_number(),
+            now - timedelta(days=1), now + timedelta(days=365)).add_extension(
+            x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        if not ca:
+            builder = builder.add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
+        made.append(builder.sign(root_key, hashes.SHA256()).public_bytes(
+            serialization.Encoding.PEM))
+    (out / "test-root.pem").write_bytes(made[0])
+    return key, made[1]
+
+
+def _load_key(file: Path) -> Any:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    return load_pem_private_key(file.read_bytes(), None)
+
+
+# --- what is asked for ---------------------------------------------------------------------------
+
+
+def make_bundle(out: Path, version: str, *, key: Any, certificate: bytes, dependencies: bool = True
+                ) -> Path:
+    """`<out>/cpctl-<version>.tar.gz`, and its signature beside it."""
+    out.mkdir(parents=True, exist_ok=True)
+    tree = out / f"tree-{version}"
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir()
+    make_tree(tree, version, dependencies=dependencies)
+    machine = platform.machine() if dependencies else "any"
+    manifest = manifest_of(tree, version, machine)
+    bundle = out / f"cpctl-{version}.tar.gz"
+    pack(tree, manifest, bundle, signature=sign(key, manifest), signer=certificate)
+    whole = base64.b64encode(sign(key, bundle.read_bytes())).decode()
+    bundle.with_name(f"{bundle.name}.sig").write_text(whole + "\n")
+    shutil.rmtree(tree)
+    return bundle
+
+
+def install(root: Path, version: str, *, dependencies: bool = True) -> None:
+    """The first release in the releases folder `root`, with its launcher."""
+    slot = Path(slots.folder(str(root), version))
+    slot.parent.mkdir(parents=True, exist_ok=True)
+    slot.mkdir()
+    make_tree(slot, version, dependencies=dependencies)
+    (slot / release.MANIFEST).write_bytes(manifest_of(slot, version, platform.machine()))
+    launcher = root / "launch"
+    shutil.copyfile(ROOT / "cpctl" / "slots.py", launcher)
+    launcher.chmod(0o755)
+    slots.point(str(root), version)
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument("--version", default=VERSION, help="default %(default)s")
+    words.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the bundle")
+    words.add_argument("--key", type=Path, help="key that signs, PEM; without it one for tests")
+    words.add_argument("--certificate", type=Path, help="its certificate, PEM")
+    words.add_argument("--no-dependencies", action="store_true",
+                       help="the libraries are those of the interpreter")
+    words.add_argument("--install", type=Path, metavar="FOLDER",
+                       help="lay out a releases folder instead")
+    asked = words.parse_args()
+    if asked.install:
+        install(asked.install, asked.version, dependencies=not asked.no_dependencies)
+        print(f"{asked.install / 'launch'} starts release {asked.version}")
+        return 0
+    asked.out.mkdir(parents=True, exist_ok=True)
+    if asked.key:
+        key, certificate = _load_key(asked.key), asked.certificate.read_bytes()
+    else:
+        key, certificate = key_for_tests(asked.out)
+    if not asked.key:
+        (asked.out / "test-signer.pem").write_bytes(certificate)
+    bundle = make_bundle(asked.out, asked.version, key=key, certificate=certificate,
+                         dependencies=not asked.no_dependencies)
+    print(bundle)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
