@@ -9,9 +9,12 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cpctl.app_certificates import CertificateDesk
+from cpctl.app_logs import LogDesk
 from cpctl.app_tell import Teller
 from cpctl.core.effects import CancelFirmware, FetchFirmware, InstallFirmware, Tell
 from cpctl.core.events import Request, VendorMessageReceived
+from cpctl.core.jobs import Trigger
 from cpctl.core.values import Outcome, Reply
 from cpctl.runtime.vendors import Vendors
 from cpctl.services.child import Children
@@ -39,6 +42,11 @@ class Services:
             app.authbook, settings=lambda: app.loop.settings, now=app.now, answer=app.answer,
             notify=app.link.notify, spawn=app.spawn)
         self._desks.update(self.token_list.desks)
+        self.certificates = CertificateDesk(app, self.children)
+        self._desks.update(self.certificates.desks())
+        self.logs = LogDesk(app, self.children)
+        self._desks.update(self.logs.desks())
+        self.teller.others[Trigger.SIGN_CERTIFICATE] = self.certificates.sign_wanted
 
     def delegate(self, request: Request) -> None:
         """Hand a request to who answers it."""

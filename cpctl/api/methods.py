@@ -17,6 +17,7 @@ from cpctl.api.explain import limits, reasons
 from cpctl.api.line import Line
 from cpctl.api.pictures import evse, station, statuses, time_of
 from cpctl.api.server import Caller, Right
+from cpctl.api.support import Support
 from cpctl.api.tools import Tools
 from cpctl.core.events import (
     AvailabilityRequested,
@@ -30,7 +31,6 @@ from cpctl.core.values import IdToken
 from cpctl.core.views import StationPicture
 
 LATER = {
-    "support.bundle": "send the output of cpctl --json status, cpctl journal export and the log",
     "hw.contactor_test": "take the EVSE out of service and use cpctl evse clear-fault",
 }
 
@@ -42,7 +42,7 @@ class Methods:
         self._app = app
         self._table: Table = {
             **StationMethods(app).table(), **Books(app).table(), **Line(app).table(),
-            **Tools(app).table()}
+            **Tools(app).table(), **Support(app).table()}
 
     @property
     def names(self) -> tuple[str, ...]:

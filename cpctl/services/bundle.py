@@ -58,8 +58,8 @@ class Sources:
     identity: str = "station"
 
 
-class BundleFailed(Exception):
-    """No file could be made; the text says why."""
+class BundleFailed(StoreError):
+    """No file could be made; the text says why, and what to do."""
 
 
 class Bundles:
@@ -110,7 +110,7 @@ class Bundles:
             await self._children.run(MODULE, order, limit_s=MAKE_LIMIT_S)
         except (OSError, ChildFailed) as error:
             self.drop(folder / name)
-            raise BundleFailed(f"{name} cannot be made: {error}") from error
+            raise BundleFailed(f"{name} cannot be made: {error}; see cpctl doctor") from error
         except BaseException:
             self.drop(folder / name)
             raise

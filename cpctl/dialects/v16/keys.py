@@ -14,6 +14,7 @@ from cpctl.dialects.v16 import connectors
 from cpctl.dialects.v16.measurands import VALUE_LIMIT, list_from_wire, list_to_wire
 
 GET_CONFIGURATION_MAX_KEYS = 100
+FILE_PROTOCOLS = "FTP,FTPS,HTTP,HTTPS"  # SFTP works, too, but is no value of this key
 SUPPORTED_FEATURE_PROFILES = "Core"
 PHASE_ROTATIONS = ("NotApplicable", "Unknown", "RST", "RTS", "SRT", "STR", "TRS", "TSR")
 
@@ -181,6 +182,8 @@ def _rows() -> tuple[Key, ...]:
         Key("UnlockConnectorOnEVSideDisconnect", "session.unlock_on_unplug", Access.READ_WRITE,
             view=_unlock_on_unplug, fixed=_fixed_cables),
         _setting("WebSocketPingInterval", "link.ping_s"),
+        # FirmwareManagement (§9.5, errata 3.90)
+        _derived("SupportedFileTransferProtocols", lambda settings, layout: FILE_PROTOCOLS),
         # LocalAuthListManagement (§9.2)
         _setting("LocalAuthListEnabled", "auth.list_enabled"),
         _setting("LocalAuthListMaxLength", "auth.list_max"),
