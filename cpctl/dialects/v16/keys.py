@@ -1,7 +1,9 @@
 """Configuration keys of 1.6: which setting each one is, and how its value reads on the wire.
 
-Core profile only. Source: OCPP 1.6 §9.1; errata 3.81 (SupportedFeatureProfilesMaxLength need not
-exist), §9.1 of the errata (StopTransactionMaxMeterValues), MessageTimeout of OCPP-J.
+In the order of the profiles: Core, FirmwareManagement, LocalAuthListManagement, Reservation,
+SmartCharging, then the security whitepaper. Source: OCPP 1.6 §9; errata 3.81
+(SupportedFeatureProfilesMaxLength need not exist), §9.1 of the errata
+(StopTransactionMaxMeterValues), MessageTimeout of OCPP-J; whitepaper §7.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +17,8 @@ from cpctl.dialects.v16.measurands import VALUE_LIMIT, list_from_wire, list_to_w
 
 GET_CONFIGURATION_MAX_KEYS = 100
 FILE_PROTOCOLS = "FTP,FTPS,HTTP,HTTPS"  # SFTP works, too, but is no value of this key
-SUPPORTED_FEATURE_PROFILES = "Core"
+SUPPORTED_FEATURE_PROFILES = ("Core,FirmwareManagement,LocalAuthListManagement,Reservation,"
+                              "SmartCharging,RemoteTrigger")
 PHASE_ROTATIONS = ("NotApplicable", "Unknown", "RST", "RTS", "SRT", "STR", "TRS", "TSR")
 
 View = Callable[[Settings, StationLayout], str]
@@ -65,7 +68,8 @@ def is_read_only(key: Key, layout: StationLayout) -> bool:
 def find(name: str) -> Key | None:
     """The key of that name, in any case (16.CONF.1).
 
-    No driver blinks or dims: BlinkRepeat and LightIntensity, both optional, do not exist.
+    No driver blinks or dims, none switches between one phase and three: BlinkRepeat,
+    LightIntensity and ConnectorSwitch3to1PhaseSupported, all optional, do not exist.
     """
     return KEYS.get(name.lower())
 
@@ -143,20 +147,15 @@ def _derived(name: str, view: View) -> Key:
 
 def _rows() -> tuple[Key, ...]:
     return (
-        _setting("AdditionalRootCertificateCheck", "security.additional_root_check"),
         _setting("AllowOfflineTxForUnknownId", "auth.offline_unknown"),
         _setting("AuthorizationCacheEnabled", "auth.cache_enabled"),
-        _setting("AuthorizationKey", "link.password"),
         _setting("AuthorizeRemoteTxRequests", "auth.remote_needs_authorization"),
-        _setting("CertificateSignedMaxChainSize", "security.chain_max"),
-        _setting("CertificateStoreMaxLength", "security.store_max"),
         _setting("ClockAlignedDataInterval", "sampling.clock_interval_s"),
         _setting("ConnectionTimeOut", "session.plug_timeout_s"),
         Key("ConnectorPhaseRotation", "meter.phase_rotation", Access.READ_WRITE,
             from_wire=rotation_from_wire, view=_phase_rotation),
         _derived("ConnectorPhaseRotationMaxLength",
                  lambda settings, layout: str(connectors.count(layout) + 1)),
-        _setting("CpoName", "security.cpo_name"),
         _derived("GetConfigurationMaxKeys",
                  lambda settings, layout: str(GET_CONFIGURATION_MAX_KEYS)),
         _setting("HeartbeatInterval", "link.heartbeat_s"),
@@ -170,7 +169,6 @@ def _rows() -> tuple[Key, ...]:
         _setting("MinimumStatusDuration", "status.minimum_s"),
         _derived("NumberOfConnectors", lambda settings, layout: str(connectors.count(layout))),
         _setting("ResetRetries", "station.reset_retries"),
-        _setting("SecurityProfile", "link.security_profile"),
         _setting("StopTransactionMaxMeterValues", "sampling.end_max"),
         _setting("StopTransactionOnEVSideDisconnect", "session.stop_on_unplug"),
         _setting("StopTransactionOnInvalidId", "auth.stop_on_invalid"),
@@ -196,6 +194,13 @@ def _rows() -> tuple[Key, ...]:
             to_wire=_rate_units),
         _setting("ChargingScheduleMaxPeriods", "smart.max_periods"),
         _setting("MaxChargingProfilesInstalled", "smart.max_installed"),
+        # Security (whitepaper §7)
+        _setting("AdditionalRootCertificateCheck", "security.additional_root_check"),
+        _setting("AuthorizationKey", "link.password"),
+        _setting("CertificateSignedMaxChainSize", "security.chain_max"),
+        _setting("CertificateStoreMaxLength", "security.store_max"),
+        _setting("CpoName", "security.cpo_name"),
+        _setting("SecurityProfile", "link.security_profile"),
     )
 
 

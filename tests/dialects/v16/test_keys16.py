@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support import conformance
 from support.dialect_world import TWINS, TWO_EVSES, World
 
 from cpctl.core.events import SettingChangeRequested
@@ -10,7 +11,7 @@ from cpctl.core.metering import SUPPORTED
 from cpctl.core.settings import TABLE, Access, Kind, SettingError, Settings
 from cpctl.core.values import EvseLayout, StationLayout
 from cpctl.dialects.base import Call, Result
-from cpctl.dialects.v16 import keys
+from cpctl.dialects.v16 import incoming, keys
 from cpctl.dialects.v16.dialect import Dialect16
 from cpctl.dialects.v16.measurands import OF, list_from_wire, list_to_wire
 
@@ -48,7 +49,16 @@ WRITABLE = {
     "TransactionMessageRetryInterval": ("60", "10", "10"),
     "UnlockConnectorOnEVSideDisconnect": ("true", "false", "false"),
     "WebSocketPingInterval": ("60", "0", "0"),
+    "LocalAuthListEnabled": ("true", "false", "false"),
+    "CpoName": ("", "Example Charging Ltd", "Example Charging Ltd"),
+    "SecurityProfile": ("0", "2", "2"),
 }
+WRITE_ONLY = "AuthorizationKey"
+#: What no hardware here can do (lights, a switch between one phase and three), and what errata 3.81
+#: takes away.
+ABSENT = ("BlinkRepeat", "LightIntensity", "ConnectorSwitch3to1PhaseSupported",
+          "SupportedFeatureProfilesMaxLength")
+ORDER = [name for name in conformance.wanted()["keys"] if name not in ABSENT]
 READ_ONLY = {
     "ConnectorPhaseRotationMaxLength": "3",
     "GetConfigurationMaxKeys": "100",
@@ -58,7 +68,19 @@ READ_ONLY = {
     "StopTransactionMaxMeterValues": "500",
     "StopTxnAlignedDataMaxLength": "39",
     "StopTxnSampledDataMaxLength": "39",
-    "SupportedFeatureProfiles": "Core",
+    "SupportedFeatureProfiles": "Core,FirmwareManagement,LocalAuthListManagement,Reservation,"
+                                "SmartCharging,RemoteTrigger",
+    "SupportedFileTransferProtocols": "FTP,FTPS,HTTP,HTTPS",
+    "LocalAuthListMaxLength": "5000",
+    "SendLocalListMaxLength": "500",
+    "ReserveConnectorZeroSupported": "true",
+    "ChargeProfileMaxStackLevel": "10",
+    "ChargingScheduleAllowedChargingRateUnit": "Current,Power",
+    "ChargingScheduleMaxPeriods": "96",
+    "MaxChargingProfilesInstalled": "64",
+    "AdditionalRootCertificateCheck": "false",
+    "CertificateSignedMaxChainSize": "10000",
+    "CertificateStoreMaxLength": "20",
 }
 
 
@@ -74,12 +96,39 @@ def value_of(name: str, settings: Settings, layout: StationLayout = TWO_EVSES) -
     return keys.reading(key, settings, layout)
 
 
-def test_the_table_holds_the_core_keys_and_no_other() -> None:
-    """36 of the reference less SupportedFeatureProfilesMaxLength, which errata 3.81 takes away,
-    and less the two of lights, which are optional and which no driver can serve."""
-    assert {key.name for key in keys.KEYS.values()} == set(WRITABLE) | set(READ_ONLY)
-    assert len(keys.KEYS) == 33
-    assert list(keys.KEYS) == [key.name.lower() for key in keys.KEYS.values()]
+@pytest.mark.requirement("16.CONF.1")
+def test_the_keys_stand_in_the_order_of_the_reference() -> None:
+    assert [key.name for key in keys.KEYS.values()] == ORDER
+    assert len(ORDER) == 48
+    assert set(ORDER) == {*WRITABLE, *READ_ONLY, WRITE_ONLY}
+    assert list(keys.KEYS) == [name.lower() for name in ORDER]
+
+
+#: What each profile brings: it is named only if every call of it has a handler.
+PROFILES = {
+    "FirmwareManagement": ("GetDiagnostics", "UpdateFirmware"),
+    "LocalAuthListManagement": ("GetLocalListVersion", "SendLocalList"),
+    "Reservation": ("CancelReservation", "ReserveNow"),
+    "SmartCharging": ("ClearChargingProfile", "GetCompositeSchedule", "SetChargingProfile"),
+    "RemoteTrigger": ("TriggerMessage",),
+}
+
+
+@pytest.mark.requirement("key:SupportedFeatureProfiles", "key:SupportedFileTransferProtocols")
+def test_a_profile_is_told_whose_calls_are_all_handled() -> None:
+    told = value_of("SupportedFeatureProfiles", Settings()).split(",")
+
+    assert told == ["Core", *PROFILES]
+    for profile, actions in PROFILES.items():
+        assert set(actions) <= set(incoming.HANDLERS), profile
+
+
+@pytest.mark.requirement("16.CONF.1", "key:AuthorizationKey")
+def test_a_secret_is_listed_without_its_value() -> None:
+    world = World(settings=Settings().with_text("link.password", "00112233445566778899aabbccdd"))
+    said = DIALECT.request(Call("GetConfiguration", {"key": [WRITE_ONLY.lower()]}), world.context)
+
+    assert said == Result({"configurationKey": [{"key": WRITE_ONLY, "readonly": False}]})
 
 
 @pytest.mark.requirement("16.CONF.1")
@@ -91,7 +140,20 @@ def test_a_key_reads_as_the_reference_has_it(name: str) -> None:
     assert len(value_of(name, Settings())) <= 500
 
 
-@pytest.mark.requirement("16.CONF.2", "16.CONF.3")
+@pytest.mark.requirement("16.CONF.2", "16.CONF.3",
+                         "key:AllowOfflineTxForUnknownId", "key:AuthorizationCacheEnabled",
+                         "key:AuthorizeRemoteTxRequests", "key:ClockAlignedDataInterval",
+                         "key:ConnectionTimeOut", "key:ConnectorPhaseRotation",
+                         "key:HeartbeatInterval", "key:LocalAuthorizeOffline",
+                         "key:LocalPreAuthorize", "key:MaxEnergyOnInvalidId", "key:MessageTimeout",
+                         "key:MeterValuesAlignedData", "key:MeterValuesSampledData",
+                         "key:MeterValueSampleInterval", "key:MinimumStatusDuration",
+                         "key:ResetRetries", "key:StopTransactionOnEVSideDisconnect",
+                         "key:StopTransactionOnInvalidId", "key:StopTxnAlignedData",
+                         "key:StopTxnSampledData", "key:TransactionMessageAttempts",
+                         "key:TransactionMessageRetryInterval",
+                         "key:UnlockConnectorOnEVSideDisconnect", "key:WebSocketPingInterval",
+                         "key:LocalAuthListEnabled", "key:CpoName", "key:SecurityProfile")
 @pytest.mark.parametrize("name", WRITABLE)
 def test_a_key_is_written_and_then_reads_as_written(name: str) -> None:
     _, wire, canonical = WRITABLE[name]
@@ -106,7 +168,18 @@ def test_a_key_is_written_and_then_reads_as_written(name: str) -> None:
     assert keys.new_value(key, value_of(name, after), TWO_EVSES) == canonical
 
 
-@pytest.mark.requirement("16.CONF.2")
+@pytest.mark.requirement("16.CONF.2",
+                         "key:ConnectorPhaseRotationMaxLength", "key:GetConfigurationMaxKeys",
+                         "key:MeterValuesAlignedDataMaxLength",
+                         "key:MeterValuesSampledDataMaxLength", "key:NumberOfConnectors",
+                         "key:StopTransactionMaxMeterValues", "key:StopTxnAlignedDataMaxLength",
+                         "key:StopTxnSampledDataMaxLength", "key:LocalAuthListMaxLength",
+                         "key:SendLocalListMaxLength", "key:ReserveConnectorZeroSupported",
+                         "key:ChargeProfileMaxStackLevel",
+                         "key:ChargingScheduleAllowedChargingRateUnit",
+                         "key:ChargingScheduleMaxPeriods", "key:MaxChargingProfilesInstalled",
+                         "key:AdditionalRootCertificateCheck", "key:CertificateSignedMaxChainSize",
+                         "key:CertificateStoreMaxLength")
 @pytest.mark.parametrize("name", READ_ONLY)
 def test_a_read_only_key_is_rejected(name: str) -> None:
     key = keys.find(name)
@@ -115,9 +188,9 @@ def test_a_read_only_key_is_rejected(name: str) -> None:
     assert change(name, READ_ONLY[name]) == REJECTED
 
 
-@pytest.mark.requirement("16.CONF.2")
-@pytest.mark.parametrize("name", ["", "Nonsense", "AuthorizationKey", "SecurityProfile",
-                                  "SupportedFeatureProfilesMaxLength", "LocalAuthListEnabled"])
+@pytest.mark.requirement("16.CONF.2", "key:SupportedFeatureProfilesMaxLength")
+@pytest.mark.parametrize("name", ["", "Nonsense", "ISO15118PnCEnabled",
+                                  "SupportedFeatureProfilesMaxLength"])
 def test_an_unknown_key_is_not_supported(name: str) -> None:
     assert change(name, "1") == NOT_SUPPORTED
 
@@ -136,6 +209,8 @@ def bad_values() -> list[tuple[str, str]]:
             bad += [(name, text) for text in BAD_FLAGS]
         elif row.kind is Kind.MEASURANDS:
             bad += [(name, text) for text in BAD_MEASURANDS]
+        elif row.kind is Kind.TEXT:
+            bad += [(name, text) for text in ("x" * ((row.limit or 0) + 1), "a\nb")]
     rotations = ("1.XYZ", "1", "RST", "3.RST", "1.RST,1.RTS", "01.RST", "1.rst", "-1.RST",
                  "1.RST,,2.RST", "²." + "RST")
     return bad + [("ConnectorPhaseRotation", text) for text in rotations]
@@ -178,9 +253,11 @@ def test_a_list_too_long_for_a_value_is_cut_after_a_whole_entry() -> None:
         list_from_wire("V" * 501)
 
 
-@pytest.mark.requirement("16.CONF.4")
-@pytest.mark.parametrize("name", ["BlinkRepeat", "LightIntensity"])
-def test_keys_of_lights_do_not_exist_where_no_light_can_do_it(name: str) -> None:
+@pytest.mark.requirement("16.CONF.4", "key:BlinkRepeat", "key:LightIntensity",
+                         "key:ConnectorSwitch3to1PhaseSupported")
+@pytest.mark.parametrize("name", ["BlinkRepeat", "LightIntensity",
+                                  "ConnectorSwitch3to1PhaseSupported"])
+def test_a_key_does_not_exist_where_no_hardware_can_do_it(name: str) -> None:
     assert keys.find(name) is None
     assert change(name, "5") == NOT_SUPPORTED
 
