@@ -128,6 +128,7 @@ class App:
         self.dialects: tuple[Dialect, ...] = dialects_of(config.csms.versions)
         self._tasks: list[asyncio.Task[None]] = []
         self._ending: Ending | None = None
+        self._power_fails = False
         self._stop_wanted = asyncio.Event()
         self._next_request = 1
         self._step_watch: StepWatch | None = None
@@ -166,6 +167,11 @@ class App:
             self._ending = ending
             log.info("ending: %s", ending.value)
         self._stop_wanted.set()
+
+    def power_fails(self) -> None:
+        """End in good order while the battery lasts (SIGPWR): what charges ends as PowerLoss."""
+        self._power_fails = True
+        self.stop()
 
     async def _make_safe(self) -> None:
         """Coils off, before anything else is looked at."""
@@ -358,6 +364,7 @@ class App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGPWR, self.power_fails)
         loop.add_signal_handler(signal.SIGHUP, reload, self)
         if isinstance(self.seams.time, SystemTime):
             watch = self._step_watch = StepWatch(self.clock.system_clock_set)
@@ -370,7 +377,7 @@ class App:
         """Offers withdrawn, power off, transactions ended, books written, central system told."""
         self.notifier.say("STOPPING=1")
         if self._ending is Ending.STOP:  # before a reset the core has ended everything itself
-            self.post(ShutdownRequested())
+            self.post(ShutdownRequested(self._power_fails))
         await wind_down(self)
 
     async def _leave(self) -> None:

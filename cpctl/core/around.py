@@ -43,7 +43,9 @@ def is_online(station: Station) -> bool:
 def why_ending(station: Station) -> StopReason | None:
     if station.reset is not None:
         return _RESET_REASONS[station.reset]
-    return StopReason.REBOOT if station.shutdown else None
+    if not station.shutdown:
+        return None
+    return StopReason.POWER_LOSS if station.power_fails else StopReason.REBOOT
 
 
 def around(station: Station, now: Now, settings: Settings) -> dict[int, Around]:

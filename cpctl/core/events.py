@@ -93,7 +93,10 @@ class ClockStepped(Event):
 
 @dataclass(frozen=True)
 class ShutdownRequested(Event):
-    """SIGTERM: wind down, end transactions (Reboot unless they are to be resumed)."""
+    """SIGTERM: wind down, end transactions (Reboot unless they are to be resumed). `power_fails`
+    (SIGPWR): the mains are gone and a battery holds for a while; they end as PowerLoss."""
+
+    power_fails: bool = False
 
 
 # --- devices ---------------------------------------------------------------------------------

@@ -435,6 +435,7 @@ class Station:
     reset: ResetKind | None = None
     reset_by: int | None = None
     shutdown: bool = False
+    power_fails: bool = False  # that is why it shuts down
     restarted: bool = False
     clock_slot: int | None = None  # monotonic moment of the next clock-aligned reading
     clock_interval: int = 0

@@ -211,9 +211,10 @@ def _on_station(station: Station, event: Event, now: Now) -> StationMoved:
             return station, (security.raised(kind, text, now, critical=critical),)
         case ClockStepped(step_s=step_s):
             return replace(station, clock_slot=None), security.clock_set(step_s, now)
-        case ShutdownRequested() if not station.shutdown:
-            return replace(station, shutdown=True, waiting=()), (
-                Keep("planned", StopReason.REBOOT.value),)
+        case ShutdownRequested(power_fails=power_fails) if not station.shutdown:
+            reason = StopReason.POWER_LOSS if power_fails else StopReason.REBOOT
+            return replace(station, shutdown=True, power_fails=power_fails, waiting=()), (
+                Keep("planned", reason.value),)
         case CardUnusable():
             return station, (Show(None, "card_refused"),)
         case _:

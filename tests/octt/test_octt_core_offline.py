@@ -195,3 +195,26 @@ async def test_a_whole_transaction_offline(station: Octt) -> None:
     assert moment(start["timestamp"]) < moment(stop["timestamp"])
     assert trace.of("StatusNotification") == []
     await station.assert_books_agree()
+
+
+@case("TC_032_1_CS")
+@requirement("16.TX.16", "16.TX.10")
+async def test_power_fails_and_the_stop_is_told_while_the_battery_lasts(station: Octt) -> None:
+    """SIGPWR is what a UPS sends."""
+    await station.charge(65)
+    trace = Trace(station)
+    assert station.app is not None
+    station.app.power_fails()
+    await station.until(lambda: station._task is not None and station._task.done(), 30)
+
+    stop = trace.one("StopTransaction")
+    assert (stop["reason"], "idTag" in stop) == ("PowerLoss", False)
+    assert stop["meterStop"] == station.register_wh()
+    assert not station.coil()
+    trace.begin()
+    await station.power_cut()
+    await station.until(trace.statuses, 60)
+    await station.delivered()
+    assert trace.of("StopTransaction") == []
+    assert trace.actions()[0] == "BootNotification"
+    await station.assert_books_agree()

@@ -10,6 +10,7 @@ import jsonschema
 from support.world import World
 
 Payload = dict[str, Any]
+ANY_TIME = ("Heartbeat", "SecurityEventNotification")  # these may come between any others
 
 
 class Trace:
@@ -36,8 +37,8 @@ class Trace:
         return list(found.values())
 
     def actions(self, *left_out: str) -> list[str]:
-        """The actions in order, without heartbeats."""
-        return [action for action, _ in self.calls if action not in ("Heartbeat", *left_out)]
+        """The actions in order, without heartbeats and security events."""
+        return [action for action, _ in self.calls if action not in (*ANY_TIME, *left_out)]
 
     def of(self, action: str) -> list[Payload]:
         return [payload for name, payload in self.calls if name == action]
@@ -58,7 +59,7 @@ class Trace:
             if action == "StatusNotification":
                 if payload["connectorId"] == connector:
                     told.append(payload["status"])
-            elif action not in ("Heartbeat", "MeterValues"):
+            elif action not in (*ANY_TIME, "MeterValues"):
                 told.append(action)
         return told
 
