@@ -189,8 +189,8 @@ def text(made: Sequence[Row]) -> str:
         "# Conformance with OCPP 1.6",
         "",
         "Which test shows what. Made from the marks of the tests by `make conformance`; do not",
-        "edit. Edition 2 with its errata sheets, and the security whitepaper, edition 3. The ids of",
-        "the rules are ours: an area of the specification and a number.",
+        "edit. Edition 2 with its errata sheets, and the security whitepaper, edition 3. The ids",
+        "of the rules are ours: an area of the specification and a number.",
     ]
     parts = {"messages": "Messages", "keys": "Configuration keys", "octt": "Official test cases"}
     last: tuple[str, str] = ("", "")
