@@ -214,7 +214,7 @@ class App:
     def _build_core(self, settings: Settings) -> None:
         self.loop = Loop(self.layout, settings, self.clock.now, submit=self._submit)
         self.authorizer = Authorizer(
-            self.authbook, ask=self.ask_csms, online=self._is_online,
+            self.authbook, ask=self.ask_csms, online=self.is_online,
             settings=lambda: self.loop.settings, now=self.clock.now, post=self.post,
             spawn=self._start)
         self.access = AccessDesk(self)
@@ -305,7 +305,7 @@ class App:
                 await server.close()
 
     def _start_tasks(self) -> None:
-        self.clock.stepped = lambda step_s: self.post(ClockStepped(step_s))
+        self.clock.stepped = self._clock_stepped
         self.clock.trusted = self._time_is_trusted
         if self.clock.now().quality.trusted:
             self.clock.trusted()
@@ -492,7 +492,7 @@ class App:
         assert one is not None
         return claims(station, one, self.clock.now(), self.loop.settings)
 
-    def _is_online(self) -> bool:
+    def is_online(self) -> bool:
         picture = self.loop.picture
         return picture.online and picture.registration is Registration.ACCEPTED
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cpctl.api.app import App
+from cpctl.api.certificates import certificate_checks
 from cpctl.api.pictures import fault
 from cpctl.core.values import Registration
 
@@ -19,7 +20,8 @@ def check(name: str, good: bool, finding: str, next_step: str = "") -> Check:
 
 
 def checks(app: App) -> list[Check]:
-    return [*_link(app), *_books(app), *_devices(app), *_faults(app), *_configuration(app)]
+    return [*_link(app), *_books(app), *_devices(app), *_faults(app), *_configuration(app),
+            *certificate_checks(app)]
 
 
 def _link(app: App) -> Iterator[Check]:

@@ -12,6 +12,7 @@ from cpctl.api import wire
 from cpctl.api.app import App, Method, Table, ask, known_evse
 from cpctl.api.args import Args
 from cpctl.api.books import Books
+from cpctl.api.certificates import CertificateBook
 from cpctl.api.doctor import checks
 from cpctl.api.explain import limits, reasons
 from cpctl.api.line import Line
@@ -42,7 +43,7 @@ class Methods:
         self._app = app
         self._table: Table = {
             **StationMethods(app).table(), **Books(app).table(), **Line(app).table(),
-            **Tools(app).table(), **Support(app).table()}
+            **CertificateBook(app).table(), **Tools(app).table(), **Support(app).table()}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "journal": ("books", "what waits for the central system: list, show, retry, export"),
     "settings": ("books", "settings by id or configuration key: list, get, set"),
     "auth": ("books", "tokens: how one would be decided (check), what is known (list)"),
+    "certificates": ("certificates", "certificates and their expiry: list, renew"),
     "ocpp": ("line", "the link: tail, disconnect, connect, data-transfer"),
     "sim": ("bench", "the hands of the simulated board: plug, tap, fault and others"),
     "hw": ("bench", "devices: list, meter, reader, pilot; safe drives outputs off"),

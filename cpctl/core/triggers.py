@@ -62,6 +62,8 @@ def _why_not(station: Station, event: TriggerRequested, settings: Settings) -> R
             return Reply(Outcome.REJECTED, "no_such_connector")
         case Trigger.METER_VALUES if not _measures(station, event, settings):
             return Reply(Outcome.REJECTED, "nothing_to_measure")
+        case Trigger.SIGN_CERTIFICATE if not settings.text("security.cpo_name"):
+            return Reply(Outcome.REJECTED, "no_operator_name", "set CpoName")  # A02, prerequisite
         case _:
             return None
 

@@ -20,6 +20,7 @@ ACTING = {
     "evse": ["start", "stop", "unlock", "availability", "clear_fault"],
     "journal": ["retry"],
     "ocpp": ["disconnect", "connect", "data_transfer"],
+    "certificates": ["renew"],
     "settings": ["set"],
     "sim": ["plug", "unplug", "pilot", "tap", "meter", "fault", "clear", "cable"],
 }
@@ -29,6 +30,7 @@ READING = {
     "sessions": ["list", "show"],
     "journal": ["list", "show", "export"],
     "ocpp": ["tail"],
+    "certificates": ["list"],
     "settings": ["list", "get"],
     "auth": ["list", "check"],
     "hw": ["list", "meter", "reader", "pilot"],

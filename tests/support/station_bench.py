@@ -124,9 +124,11 @@ class StationBench:
 
 
 def build(path: Path, loop: virtual_loop.VirtualLoop, *, more: str = "", evses: int = 1,
-          after: str = "", station: str = "", options: str = "", keys: str = "", **seams) -> App:
+          after: str = "", station: str = "", options: str = "", keys: str = "", csms: str = "",
+          **seams) -> App:
     text = CONFIG.format(path=path, more=more)
-    for section, lines in (("[csms]", station), ("[ocpp16]", options), ("[store]", keys)):
+    for section, lines in (("[csms]", station), ("[options]", csms), ("[ocpp16]", options),
+                           ("[store]", keys)):
         text = text.replace(section, f"{lines}\n{section}")  # at the end of the one before
     text += "".join(f"[[evse]]\nid = {number}\n" for number in range(2, evses + 1)) + after
     chosen = {"time": VirtualTime(loop), "connector": NoWay(), "writer": InlineWriter,
