@@ -39,7 +39,6 @@ PURPOSES = {
     "TxProfile": Purpose.TX,
 }
 _VIOLATION = "PropertyConstraintViolation"
-_ENDLESS = 1e12  # stands for a number too big to be one, which is refused for its size
 
 Place = tuple[int | None, int | None]
 
@@ -67,14 +66,10 @@ def _schedule(wire: Wire) -> Schedule:
     least = wire.get("minChargingRate")
     return Schedule(
         unit=RateUnit(wire["chargingRateUnit"]),
-        periods=tuple(Period(one["startPeriod"], _rate(one["limit"]), one.get("numberPhases"))
+        periods=tuple(Period(one["startPeriod"], float(one["limit"]), one.get("numberPhases"))
                       for one in wire["chargingSchedulePeriod"]),
         start=_moment(wire, "startSchedule"), duration_s=wire.get("duration"),
-        least=None if least is None else _rate(least))
-
-
-def _rate(number: float) -> float:
-    return float(max(-_ENDLESS, min(number, _ENDLESS)))
+        least=None if least is None else float(least))
 
 
 def _moment(wire: Wire, name: str) -> datetime | None:
