@@ -21,7 +21,7 @@ from cpctl.core.around import around
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import NS_PER_S, Now, TimeQuality
 from cpctl.core.settings import Settings, Value
-from cpctl.core.state import Station
+from cpctl.core.state import Reservation, Station
 from cpctl.core.station import new, next_deadline, step
 from cpctl.core.values import (
     BootCause,
@@ -41,7 +41,7 @@ from hal.values import MeterReading, PilotState
 BEGIN_NS = 1_000 * NS_PER_S
 BEGIN = datetime(2026, 3, 1, 10, 0, 0, tzinfo=UTC)
 GROUP = IdToken("GROUP")
-ANNA, BERT = IdToken("ANNA"), IdToken("BERT")
+ANNA, BERT, CARL = IdToken("ANNA"), IdToken("BERT"), IdToken("CARL")
 REST_STEPS = 40  # so many deadlines and messages at most until nothing moves any more
 ENERGY_WH = 5
 
@@ -84,6 +84,7 @@ class Model:
     requests: int = 0
     books: Books = Books()
     kept: tuple[tuple[str, str], ...] = ()
+    records: tuple[tuple[str, ef.Kept], ...] = ()
     restart: bool = False
     clearing: bool = False
     online: bool = True
@@ -173,6 +174,10 @@ def _acted(model: Model, effect: ef.Effect) -> Model:
             rest = tuple(pair for pair in model.kept if pair[0] != key)
             return replace(model, kept=rest if value is None else tuple(
                 sorted((*rest, (key, value)))))
+        case ef.KeepRecord(key=key, record=record):
+            others = tuple(pair for pair in model.records if pair[0] != key)
+            return replace(model, records=others if record is None else (
+                *others, (key, record)))
         case ef.RestartStation():
             return replace(model, restart=True)
         case _:
@@ -219,6 +224,9 @@ def _started(books: Books, fact: ef.TransactionStarted, model: Model) -> Books:
     _require(books.session == fact.session, 4, "started in no open session")
     _require(books.started is None, 4, "started twice")
     _require(fact.report == 0, 4, "the first report is 0")
+    kept = [one for _, one in model.records if isinstance(one, Reservation)]
+    _require(all(fact.token == one.token or one.group for one in kept), 7, "let a stranger in")
+    _require(not kept or fact.reservation == kept[0].id, 7, "forgot what it uses up")
     _require(fact.register_wh == model.register_wh, 4, "began with another register")
     return replace(books, started=fact, next_report=1, register_wh=fact.register_wh)
 
@@ -311,6 +319,11 @@ class Search:
             "operative": lambda node: self._request(
                 node, ev.AvailabilityRequested, operative=True),
             "clear": lambda node: self._request(node, ev.ClearFaultRequested, evse=1),
+            "reserve": lambda node: self._reserve(node, group=None),
+            "reserve for group": lambda node: self._reserve(node, group=GROUP),
+            "cancel": lambda node: self._request(node, ev.CancelReservationRequested, id=1),
+            "stranger": lambda node: None if node.model.asks else self._request(
+                node, ev.StartRequested, token=CARL, evse=1),
             "reset": lambda node: self._request(node, ev.ResetRequested, kind=ResetKind.SOFT),
         }
 
@@ -412,7 +425,8 @@ class Search:
             len(evse.unlocks), len(evse.recovering), evse.meter.suspect is None,
             evse.meter.good is None or evse.meter.good_mono >= plug.since,
             tuple(fault.code for fault in station.faults), station.reset, station.shutdown,
-            station.operative, ahead,
+            station.operative, ahead, evse.held,
+            tuple((one.id, one.group) for one in station.reservations),
             model.coil, model.welds, model.locked, model.pilot, model.rcd_good,
             tuple((type(one), getattr(one, "welded", None)) for one in model.wire),
             model.locking, len(model.asks),
@@ -547,6 +561,13 @@ class Search:
         node = self._with(node, requests=number.number, owed=node.model.owed | {number})
         return self._step(node, request(number, **fields))  # type: ignore[arg-type]
 
+    def _reserve(self, node: Node, group: IdToken | None) -> Node | None:
+        """For Anna, for a minute; Carl, whom nobody asks about, is never let in."""
+        if node.station.reservations:
+            return None
+        return self._request(node, ev.ReserveRequested, id=1, token=ANNA, group=group, evse=1,
+                             expires=now_of(node).utc + timedelta(seconds=60))
+
     def _remote_stop(self, node: Node) -> Node | None:
         return self._request(node, ev.StopRequested, session=node.model.books.session or 99)
 
@@ -557,7 +578,8 @@ class Search:
         now = now_of(node)
         node = self._step(node, ev.Booted(
             cause, books.last_session + 1, self._left_open(node, now),
-            tuple((1, code) for code in books.latched), dict(node.model.kept)))
+            tuple((1, code) for code in books.latched), dict(node.model.kept),
+            dict(node.model.records)))
         node = self._step(node, ev.LinkChanged(True, Registration.ACCEPTED))
         return self._step(node, ev.InputChanged(1, "rcd", node.model.rcd_good))
 
@@ -615,6 +637,11 @@ SCOPES = (
           {"auth.stop_on_invalid": False, "auth.max_energy_on_invalid_wh": 5}),
     Scope("held cable", (*_CAR, *_DEVICES, "tap anna", "yes", "verdict", "unlock"),
           {"session.unlock_on_unplug": False}),
+    Scope("reserved", ("pilot A", "pilot C", "words", "meter", "wait", "tap anna", "yes",
+                       "reserve", "stranger", "cancel", "inoperative", "cut"), has_lock=False),
+    Scope("reserved for a group", ("pilot A", "pilot C", "words", "meter", "wait", "stranger",
+                                   "yes", "no", "reserve for group", "rcd"), _TIMEOUT,
+          has_lock=False),
     Scope("fixed cable", (*_CAR, "pilot F", "words", "meter", "wait", "tap anna", "yes", "trip",
                           "rcd"), has_lock=False),
 )

@@ -8,7 +8,7 @@ import pytest
 from core.explore import SCOPES, Broken, Scope, Search
 
 from cpctl.core import effects as ef
-from cpctl.core import metering, power, rules, transaction
+from cpctl.core import metering, power, reservation, rules, transaction
 from cpctl.core.state import Evse, LockState, PowerState
 
 LEAST_STATES = 500
@@ -111,6 +111,10 @@ def unlocks_under_power(patch: pytest.MonkeyPatch) -> None:
                   and evse.lock.state is not LockState.JAMMED)
 
 
+def lets_anyone_in(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reservation, "admits", lambda *arguments: True)
+
+
 SEEDS: tuple[tuple[str, Seed, str], ...] = (
     ("1", without_rule("release_when_not_permitted"), "danger"),
     ("1", believes_the_lock, "cards"),
@@ -123,6 +127,7 @@ SEEDS: tuple[tuple[str, Seed, str], ...] = (
     ("4", believes_garbage, "books"),
     ("5", forgets_an_unlock, "requests"),
     ("6", never_rests, "cards"),
+    ("7", lets_anyone_in, "reserved"),
 )
 
 
