@@ -317,6 +317,7 @@ class App:
         self._start(self.link.run(), "link")
         self._start(self._keep_time(), "time floor")
         self.services.certificates.start()
+        self.services.releases.start()
         period_s = self.notifier.watchdog_s()
         if period_s is not None:
             self._start(feed_watchdog(self.notifier, period_s, self.loop.ask), "watchdog")

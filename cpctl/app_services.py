@@ -5,14 +5,14 @@ Put together here; each service decides and does its own. A request that nobody 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cpctl.app_certificates import CertificateDesk
+from cpctl.app_firmware import FirmwareDesk
 from cpctl.app_logs import LogDesk
 from cpctl.app_tell import Teller
-from cpctl.core.effects import CancelFirmware, FetchFirmware, InstallFirmware, Tell
+from cpctl.core.effects import FirmwareWork, Tell
 from cpctl.core.events import Request, VendorMessageReceived
 from cpctl.core.jobs import Trigger
 from cpctl.core.values import Outcome, Reply
@@ -22,8 +22,6 @@ from cpctl.services.token_list import TokenList
 
 if TYPE_CHECKING:
     from cpctl.app import App
-
-log = logging.getLogger(__name__)
 
 Desk = Callable[[Any], None]
 
@@ -46,6 +44,8 @@ class Services:
         self._desks.update(self.certificates.desks())
         self.logs = LogDesk(app, self.children)
         self._desks.update(self.logs.desks())
+        self.releases = FirmwareDesk(app, self.children)
+        self._desks.update(self.releases.desks())
         self.teller.others[Trigger.SIGN_CERTIFICATE] = self.certificates.sign_wanted
 
     def delegate(self, request: Request) -> None:
@@ -60,6 +60,6 @@ class Services:
         """Send a message that was asked for."""
         self.teller.tell(effect)
 
-    def firmware(self, effect: FetchFirmware | CancelFirmware | InstallFirmware) -> None:
-        """Fetch, drop or install a release."""
-        log.error("%s: no updates are carried out here", type(effect).__name__)
+    def firmware(self, effect: FirmwareWork) -> None:
+        """Fetch, drop, install, find or confirm a release."""
+        self.releases.carry_out(effect)

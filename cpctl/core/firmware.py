@@ -287,8 +287,9 @@ def booted(station: "Station", records: "Mapping[str, Kept]", now: Now) -> "Stat
         return station, ()
     station = replace(station, firmware=update)
     if update.step is Step.FETCHING:
-        update, told = _told(update, FirmwareStatus.DOWNLOADING, now)
-        station, effects = _with(station, update, told)
+        effects: tuple[Effect, ...] = ()
+        if update.told is FirmwareStatus.DOWNLOAD_PAUSED:
+            station, effects = _with(station, *_told(update, FirmwareStatus.DOWNLOADING, now))
         return station, (*effects, FetchFirmware(update.order))
     if update.step in _UNFINISHED:
         update = replace(update, step=Step.FINDING)

@@ -268,7 +268,7 @@ def install(bundle: Path, root: Path, manifest: Manifest, most_bytes: int) -> No
         must_start(staging, manifest.version)
         _promote(staging, releases / manifest.version)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise ChildFailed("disk_full" if full else "disk", f"{releases}: {error.strerror}"
                           ) from error
     finally:

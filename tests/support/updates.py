@@ -8,13 +8,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from support import virtual_loop
 from support.file_servers import FileServer, http_server
+from support.lapse_loop import LapseLoop
 from support.releases import Maker, lay_out
-from support.world import World
+from support.world import World, world
 
 from cpctl import slots
 
@@ -105,3 +108,22 @@ async def updating(station: World, **maker: Any) -> AsyncIterator[Site]:
         await site.start()
         await station.until(lambda: station.status(1) == "Available", 60)
         yield site
+
+
+def update_story(**options: Any) -> Callable[[Callable[..., Awaitable[None]]], Any]:
+    """A coroutine that takes a `Site` first, as a test: children work in real time, the rest in
+    virtual time. `options` are keywords of `world`."""
+
+    def made(story: Callable[..., Awaitable[None]]) -> Any:
+        @functools.wraps(story)
+        def run(**arguments: Any) -> None:
+            async def told() -> None:
+                async with world(**{**UPDATING, **options}) as station, updating(station) as site:
+                    await story(site, **arguments)
+
+            virtual_loop.run(told(), loop=LapseLoop())
+
+        del run.__wrapped__  # pytest would take the site for a fixture
+        return run
+
+    return made
