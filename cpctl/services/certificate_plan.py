@@ -6,7 +6,7 @@ at "not valid before"), A02.FR.09 (the newest), A02.FR.10 (old ones stay a month
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cpctl.core.now import Now
@@ -51,14 +51,19 @@ def plan(state: State, now: Now) -> Plan:
         return Plan()
     first = leading(state, utc)
     moments = [one.not_before for one in own] + [one.not_after for one in own]
-    newest_end = max(one.not_after for one in own)
-    due = min(renew_from(one) for one in own if one.not_after == newest_end)
+    due = renew_from(_to_be_renewed(own, first))
     if state.renewal is not None:
         due = max(due, state.renewal.next_at)
     gone = _gone(own, first, utc)
     moments += [due, *(_gone_at(one, own) for one in own)]
     later = [one for one in moments if one > utc]
     return Plan(first, due <= utc, gone, min(later, default=None))
+
+
+def _to_be_renewed(own: list[Certificate], first: Certificate | None) -> Certificate:
+    """The newest (A03.FR.02), unless there is a gap between the one in force and it."""
+    newest = own[0]
+    return first if first is not None and newest.not_before > first.not_after else newest
 
 
 def _gone(own: list[Certificate], first: Certificate | None, utc: datetime
@@ -87,6 +92,3 @@ def after_try(before: Renewal | None, utc: datetime, *, accepted: bool) -> Renew
     wait = min(first * 2 ** min(tries, 10), most)
     return Renewal(tries + 1, utc + wait)
 
-
-def without_renewal(state: State) -> State:
-    return replace(state, renewal=None)

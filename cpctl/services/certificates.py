@@ -31,23 +31,18 @@ from cpctl.core.jobs import CertificateUse
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.values import Outcome, Reply, RequestId
-from cpctl.services.certificate_about import About, about_of
+from cpctl.services.certificate_about import about_of
 from cpctl.services.certificate_plan import after_try, leading, plan
+from cpctl.services.certificate_takeover import Takeover
 from cpctl.services.child import ChildFailed, Children, Told
-from cpctl.store.certificates import (
-    Certificate,
-    CertificateStore,
-    PendingKey,
-    State,
-    Waiting,
-    key_file_of,
-)
+from cpctl.store.certificates import Certificate, CertificateStore, PendingKey, State
 from cpctl.store.errors import StoreError
 
 log = logging.getLogger(__name__)
 
 CHILD = "cpctl.services.certificate_child"
-CHILD_LIMIT_S = 60.0  # a new RSA key takes its time on a small board
+CHECK_LIMIT_S = 15.0  # within the patience of who asked
+KEY_LIMIT_S = 120.0  # a new RSA key takes its time on a small board
 MOST_PENDING = 2  # keys that wait for a certificate: the central system may answer the older one
 LONGEST_LOOK_S = 3600.0  # between two looks at the clock
 ANSWER_TIME_S = 1.0  # for an answer to leave before the connection is renewed
@@ -88,6 +83,7 @@ class Certificates:
         self._leading = leading(store.state, around.now().utc)
         self._shown = ""  # the file that the present connection, or the last one, showed
         self._asked = 0
+        self._sign_waits = False
         self._told_missing_name = False
         store.on_connected = self._connected
 
@@ -98,8 +94,11 @@ class Certificates:
         self._around.spawn(self._answered(request), "certificate request")
 
     def sign_wanted(self) -> None:
-        """The central system asks for a request for a new certificate (16.SEC.8)."""
-        self._around.spawn(self._sign_as_asked(), "certificate signing")
+        """The central system asks for a request for a new certificate (16.SEC.8); asked again
+        before its turn has come, one request answers both."""
+        if not self._sign_waits:
+            self._sign_waits = True
+            self._around.spawn(self._sign_as_asked(), "certificate signing")
 
     def look(self) -> None:
         """The clock was set, or the link came up: see what is due."""
@@ -268,6 +267,7 @@ class Certificates:
         """A new key each time (A02.FR.02). It is sent again only while nobody has heard it."""
         await self._taken_over()
         async with self._turn:
+            self._sign_waits = False
             pending = await self._made_key()
         if pending is None:
             return
@@ -289,7 +289,8 @@ class Certificates:
         try:
             made = await self._child({
                 "do": "make_key", "folder": str(self.store.path), "organization": organization,
-                "kind": settings.text("security.key_type"), "common_name": self._around.name})
+                "kind": settings.text("security.key_type"), "common_name": self._around.name},
+                KEY_LIMIT_S)
             pending = PendingKey(made["key"], made["csr"], self._around.now().utc)
             state = self.store.state
             await self.store.put(replace(
@@ -314,33 +315,38 @@ class Certificates:
         """16.SEC.11, A03: the same key is offered again until its certificate comes."""
         if not self._around.online():
             return
-        waiting = [one for one in self.store.state.pending if one.csr]
-        pending = waiting[0] if waiting and self.store.state.renewal is not None else (
-            await self._made_key())
+        async with self._turn:
+            state = self.store.state
+            waiting = [one for one in state.pending if one.csr and state.renewal is not None]
+            pending = waiting[0] if waiting else await self._made_key()
         accepted = False
         if pending is not None:
             accepted = await self._sent(pending, asked_for=False) or False
-        state = self.store.state
-        again = after_try(state.renewal, self._around.now().utc, accepted=accepted)
-        log.info("renewal of the certificate: next look on %s", again.next_at.date())
-        await self.store.put(replace(state, renewal=again))
+        async with self._turn:
+            state = self.store.state
+            if pending is not None and pending not in state.pending:
+                return  # its certificate has come already
+            again = after_try(state.renewal, self._around.now().utc, accepted=accepted)
+            log.info("renewal of the certificate: next look on %s", again.next_at.date())
+            await self.store.put(replace(state, renewal=again))
 
     # --- what time asks for ------------------------------------------------------------------
 
     async def _due(self) -> float:
         """Do what is due; seconds until the next look."""
-        async with self._turn:
-            now = self._around.now()
-            due = plan(self.store.state, now)
-            try:
+        try:
+            async with self._turn:
+                due = plan(self.store.state, self._around.now())
                 if due.gone:
                     log.info("old certificates of the station go: %s",
                              ", ".join(one.serial for one in due.gone))
                     await self.store.put(self.store.state.without(*due.gone))
-                if due.renew:
-                    await self._renew()
-            except StoreError as error:
-                log.error("certificates: %s", error)
+            if due.renew:
+                await self._renew()
+                due = plan(self.store.state, self._around.now())
+        except StoreError as error:
+            log.error("certificates: %s", error)
+            return LONGEST_LOOK_S
         await self._switched(due.leading)
         return self._wait_s(due.next_at)
 
@@ -403,85 +409,15 @@ class Certificates:
         async with self._turn:
             if self._looked_at:
                 return
-            for one in self.store.waiting:
-                await self._take_over(one)
-            await self._describe_all()
+            around = self._around
+            await Takeover(self.store, self._child, around.settings, around.now).run()
             self._looked_at = True
             self._leading = leading(self.store.state, self._around.now().utc)
 
-    async def _take_over(self, one: Waiting) -> None:
-        """A file that cannot be taken over goes on being used from its place."""
-        try:
-            if one.use is None:
-                await self._take_over_own(one)
-            else:
-                await self._take_over_roots(one, one.use)
-        except (ChildFailed, StoreError) as error:
-            log.warning("%s is not taken into the certificate store: %s", one.path, error)
-
-    async def _take_over_own(self, one: Waiting) -> None:
-        told = await self._child({"do": "take_over", "certificate": str(one.path),
-                                  "key": str(one.key), "folder": str(self.store.path)})
-        about = about_of(told["about"])
-        new = about.certificate(None, self._around.now().utc, key=told["key"])
-        state = self.store.state.with_certificate(new)
-        await self.store.put(replace(state, imported=(*state.imported, one.content)),
-                             {new.file: told["pem"]})
-
-    async def _take_over_roots(self, one: Waiting, use: CertificateUse) -> None:
-        most = self._around.settings().integer("security.store_max")
-        try:
-            text = one.path.read_text(errors="replace")
-        except OSError as error:
-            raise StoreError(f"{one.path}: {error.strerror}") from error
-        if text.count("-----BEGIN ") > most:
-            log.info("%s holds more certificates than the store takes: used as it is", one.path)
-            return
-        told = await self._child({"do": "describe", "pem": text, "most": most})
-        state, files = self.store.state, {}
-        for found in told["found"]:
-            new = about_of(found["about"]).certificate(use, self._around.now().utc)
-            if all(other.file != new.file for other in state.certificates):
-                state = state.with_certificate(new)
-                files[new.file] = found["pem"]
-        if len(state.roots) > most:
-            raise ChildFailed("full", f"the store takes {most} certificates")
-        await self.store.put(replace(state, imported=(*state.imported, one.content)), files)
-
-    async def _describe_all(self) -> None:
-        """After the index was lost: find out what the files are."""
-        state = self.store.state
-        bare = [one for one in state.certificates if not one.described]
-        if not bare:
-            return
-        for one in bare:
-            try:
-                about = (await self._described(await self.store.text(one.file)))[0]
-            except (ChildFailed, StoreError) as error:
-                log.error("%s is no certificate and is dropped: %s", one.file, error)
-                state = state.without(one)
-                continue
-            key = key_file_of(about.public_key) if one.use is None else ""
-            state = state.without(one)
-            if one.use is not None or key in state.files:
-                state = state.with_certificate(replace(
-                    about.certificate(one.use, one.added, key=key), file=one.file))
-        taken = {one.key for one in state.certificates}
-        state = replace(state, pending=tuple(
-            one for one in state.pending if one.key not in taken))
-        try:
-            await self.store.put(state)
-        except StoreError as error:
-            log.error("certificates: %s", error)
-
-    async def _described(self, text: str) -> tuple[About, ...]:
-        told = await self._child({"do": "describe", "pem": text})
-        return tuple(about_of(one["about"]) for one in told["found"])
-
     # --- the rest ----------------------------------------------------------------------------
 
-    async def _child(self, order: dict[str, Any]) -> Told:
-        return await self._children.run(CHILD, order, limit_s=CHILD_LIMIT_S)
+    async def _child(self, order: dict[str, Any], limit_s: float = CHECK_LIMIT_S) -> Told:
+        return await self._children.run(CHILD, order, limit_s=limit_s)
 
     def _moment(self) -> str | None:
         """The time for verdicts; None while it is not trusted: then dates are no reason."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from support.pki_certs import NOON, SERIAL, Station, named, span, write_client
 from cpctl.core.events import CertificateInstallRequested, CertificateSignedRequested
 from cpctl.core.jobs import CertificateUse
 from cpctl.core.now import TimeQuality
-from cpctl.core.values import Outcome, Reply
+from cpctl.core.values import Origin, Outcome, Reply, RequestId
 from cpctl.services.certificate_plan import MONTH, renew_from
 from cpctl.services.child import ChildFailed
 from cpctl.store.certificates import Configured
@@ -650,3 +651,69 @@ def test_the_moment_of_renewal_is_a_month_before_the_end(tmp_path: Path) -> None
         assert one.not_after - renew_from(one) == MONTH
 
     run(tmp_path, story, configured=Configured(client=files))
+
+
+@pytest.mark.requirement("16.SEC.11")
+def test_a_new_certificate_that_leaves_a_gap_is_no_renewal(tmp_path: Path) -> None:
+    async def story(station: Station) -> None:
+        await with_certificate(station, NOON - DAY, 100)
+        await with_certificate(station, NOON + 300 * DAY, 365)
+
+        await at(station, NOON + 80 * DAY)
+
+        assert len(station.asked) == 1
+
+    run(tmp_path, story)
+
+
+@pytest.mark.requirement("16.SEC.11", "A03.FR.02")
+def test_the_newest_decides_when_to_renew_though_an_old_one_lasts_longer(tmp_path: Path) -> None:
+    async def story(station: Station) -> None:
+        await with_certificate(station, NOON - 10 * DAY, 900)
+        await with_certificate(station, NOON - DAY, 100)
+
+        await at(station, NOON + 80 * DAY)
+
+        assert len(station.asked) == 1
+
+    run(tmp_path, story)
+
+
+def test_a_certificate_that_comes_before_the_answer_to_its_request_is_taken(
+        tmp_path: Path) -> None:
+    """Some central systems have it signed before they answer."""
+    async def story(station: Station) -> None:
+        await with_certificate(station, NOON - DAY, 100)
+        replies: list[Reply] = []
+        asks = station._ask
+
+        async def signs_first(query: Any, asked_for: bool) -> Any:
+            csr = x509.load_pem_x509_csr(query.csr.encode())
+            number, station.next_request = station.next_request, station.next_request + 1
+            station.service.take(CertificateSignedRequested(
+                RequestId(Origin.CSMS, number), issued(csr, days=(NOON, NOON + 400 * DAY))))
+            while number not in station.replies:
+                await asyncio.sleep(0.1)
+            replies.extend(station.replies[number])
+            return await asks(query, asked_for)
+
+        station.service._around = replace(station.service._around, ask=signs_first)
+        await at(station, NOON + 80 * DAY)
+
+        assert [one.outcome for one in replies] == [Outcome.ACCEPTED]
+        assert station.store.state.renewal is None
+        assert len(station.asked) == 1
+
+    run(tmp_path, story)
+
+
+def test_a_storm_of_triggers_makes_few_keys(tmp_path: Path) -> None:
+    async def story(station: Station) -> None:
+        station.children.orders.clear()
+        for _ in range(50):
+            station.service.sign_wanted()
+        await station.settled()
+        assert station.children.orders == ["make_key"]
+        assert len(station.asked) == 1
+
+    run(tmp_path, story)
