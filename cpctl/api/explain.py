@@ -131,7 +131,8 @@ def limits(claims: tuple[LimitClaim, ...], now: Now) -> list[dict[str, Any]]:
     least = min((one.current_a for one in claims), default=0.0)
     return [{"owner": one.owner, "current_a": round(one.current_a, 1),
              "until": _until(one, now), "leads": one.current_a == least,
-             "enough": one.current_a >= MINIMUM_A} for one in claims]
+             "enough": one.current_a >= MINIMUM_A, "behind": one.behind or None}
+            for one in claims]
 
 
 def _until(one: LimitClaim, now: Now) -> str | None:

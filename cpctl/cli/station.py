@@ -105,7 +105,8 @@ def limits(args: Namespace, screen: Screen) -> int:
 def _claims(screen: Screen, claims: list[dict[str, Any]]) -> None:
     for claim in claims:
         mark = screen.paint("<- leads", "yellow") if claim["leads"] else ""
-        until = f" until {moment(claim['until'])}" if claim["until"] else ""
+        behind = f" by {claim['behind']}" if claim.get("behind") else ""
+        until = f"{behind} until {moment(claim['until'])}" if claim["until"] else behind
         screen.line(f"  {claim['owner']:<10} {claim['current_a']:g} A{until}  {mark}".rstrip())
 
 

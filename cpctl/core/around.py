@@ -170,11 +170,13 @@ def claims(station: Station, evse: Evse, now: Now, settings: Settings
            ) -> tuple[limits.LimitClaim, ...]:
     """Each claim on the current of `evse`, and until when it holds."""
     its_around = around(station, now, settings)[evse.id]
-    profile_until = share_until = None
-    if its_around.profile_a is not None:
-        profile_until = charging_profiles.next_change(station, now, settings)
+    share_until = None
     if its_around.share_a is not None:
         share_until = sharing.changes_at(station.turns, evse.id,
                                          settings.integer("smart.rotation_s"))
-    return limits.claims_on_current(evse, its_around, profile_until=profile_until,
-                                    share_until=share_until)
+    of_evse, of_station = charging_profiles.prevailing(station, evse, now, settings)
+    found = limits.claims_on_current(
+        evse, its_around, profile_until=of_evse.until if of_evse is not None else None,
+        share_until=share_until)
+    behind = {"profile": of_evse, "station": of_station}
+    return tuple(replace(one, behind=str(behind.get(one.owner) or "")) for one in found)

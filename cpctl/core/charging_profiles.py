@@ -261,9 +261,7 @@ def _defaults(station: Station, evse: Evse, connector: int, settings: Settings
 
 
 def connector_in_use(evse: Evse) -> int:
-    if evse.session is not None:
-        return evse.session.connector
-    return evse.claim.connector or evse.layout.connectors[0].id
+    return evse.connector
 
 
 def _station_stack(station: Station, now: Now, settings: Settings) -> Stack:
@@ -319,12 +317,16 @@ def next_change(station: Station, now: Now, settings: Settings) -> int | None:
 
 @dataclass(frozen=True)
 class Prevailing:
-    """The profile behind a limit, for people; `until`: when its period ends (None: open)."""
+    """The profile behind a limit, for people. `until`: the monotonic moment (ns) at which its
+    period or validity ends; None: open."""
 
     id: int
     purpose: Purpose
     current_a: float
-    until: datetime | None
+    until: int | None
+
+    def __str__(self) -> str:
+        return f"{self.purpose.value} {self.id}"
 
 
 def prevailing(station: Station, evse: Evse, now: Now, settings: Settings
@@ -339,7 +341,7 @@ def _told(limit: Limit | None, now: Now) -> Prevailing | None:
     if limit is None or limit.source is None:
         return None
     ahead_us = limit.source.following(0)
-    until = None if ahead_us is None or ahead_us > FAR_US else now.utc + ahead_us * _MICROSECOND
+    until = None if ahead_us is None or ahead_us > FAR_US else now.mono_ns + ahead_us * 1000
     profile = limit.source.profile
     return Prevailing(profile.id, profile.purpose, limit.current_a, until)
 

@@ -16,11 +16,13 @@ FOLLOW_S = 5.0  # time a car has to follow a lower offer
 
 @dataclass(frozen=True)
 class LimitClaim:
-    """One claim on the current. `until`: the monotonic moment (ns) at which it may change."""
+    """One claim on the current. `until`: the monotonic moment (ns) at which it may change.
+    `behind`: which charging profile is behind it, for people."""
 
     owner: str
     current_a: float
     until: int | None = None
+    behind: str = ""
 
 
 def own_limit_a(evse: Evse, around: Around) -> float:

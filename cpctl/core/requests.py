@@ -6,6 +6,7 @@ Source: OCPP 1.6 §5 with 16.RSTART.*, 16.RSTOP.1, 16.UNLOCK.*, 16.AVAIL.*, 16.R
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from cpctl.core import (
     claims,
@@ -66,7 +67,7 @@ from cpctl.core.state import Evse, Station
 from cpctl.core.values import Origin, Outcome, Registration, Reply, ResetKind, StopReason
 
 StationMoved = tuple[Station, tuple[Effect, ...]]
-Decision = Callable[[Station, Request, Now, Settings], StationMoved]
+Decision = Callable[[Station, Any, Now, Settings], StationMoved]  # of its own kind of request
 
 UNLOCK_WAIT_S = 25.0  # winding down and three tries, within the patience of a central system
 RESET_WAIT_S = 20.0  # then the station restarts with what the books hold

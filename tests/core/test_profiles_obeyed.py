@@ -16,7 +16,9 @@ from support.charging import (
 )
 from support.core_world import START, World, evse_layout
 
+from cpctl.api.explain import limits
 from cpctl.core import events as ev
+from cpctl.core.around import claims
 from cpctl.core.charging_profiles import composite, next_change, prevailing
 from cpctl.core.now import NS_PER_S, Now, TimeQuality
 from cpctl.core.profiles import (
@@ -59,8 +61,25 @@ def test_the_limit_is_told_with_its_profile_and_until_when() -> None:
 
     assert of_evse is not None and of_station is not None
     assert (of_evse.id, of_evse.purpose, of_evse.current_a, of_evse.until) == (
-        7, Purpose.TX_DEFAULT, 8.0, START + timedelta(seconds=60))
+        7, Purpose.TX_DEFAULT, 8.0, world.mono_ns + 60 * NS_PER_S)
     assert (of_station.id, of_station.current_a, of_station.until) == (8, 40.0, None)
+
+
+def test_each_claim_on_the_current_names_the_profile_behind_it_and_its_end() -> None:
+    world = World(*ONE).boot()
+    install(world, profile(7, (0, 8.0), (60, 12.0)))
+    install(world, profile(8, (0, 20.0), purpose=Purpose.STATION_MAX))
+    world.charging()
+    evse = world.station.evse(1)
+    assert evse is not None
+
+    told = limits(claims(world.station, evse, world.now, world.settings), world.now)
+
+    assert [(one["owner"], one["until"], one["behind"]) for one in told] == [
+        ("hardware", None, None),
+        ("profile", "2026-03-01T10:01:00.000Z", "TxDefaultProfile 7"),
+        ("station", None, "ChargingStationMaxProfile 8")]
+    assert (told[1]["current_a"], told[1]["leads"]) == (8.0, True)
 
 
 # --- a clock that is not trusted -----------------------------------------------------------------
