@@ -24,8 +24,12 @@ async def count_frames(story: Story, evses: int) -> int:
         return frames
 
 
-async def with_a_cut(story: Story, evses: int, at: int, *, power: bool, passes: bool) -> None:
-    """Play `story` and take the daemon away at frame `at`, before or after it passed."""
+async def with_a_cut(story: Story, evses: int, at: int, *, power: bool, passes: bool,
+                     then: Callable[[World], None] = lambda world: None) -> None:
+    """Play `story` and take the daemon away at frame `at`, before or after it passed.
+
+    `then` looks at the world after the next life has told everything.
+    """
     async with world(evses=evses) as w:
         seen = 0
         fallen = asyncio.Event()
@@ -58,3 +62,4 @@ async def with_a_cut(story: Story, evses: int, at: int, *, power: bool, passes: 
                 await w.unplug(evse)
         await w.delivered()
         await w.assert_books_agree()
+        then(w)
