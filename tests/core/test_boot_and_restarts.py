@@ -129,7 +129,7 @@ def test_a_transaction_left_open_is_ended_with_the_reason_of_the_start(
     (ended,) = world.ended()
     assert (ended.session, ended.report, ended.reason) == (7, 5, reason)
     assert ended.at == left_open().last_at
-    assert isinstance(world.facts[1], ef.SessionClosed)
+    assert isinstance(world.books[1], ef.SessionClosed)
 
 
 def test_the_reason_kept_before_a_planned_stop_is_used_and_forgotten() -> None:
@@ -183,7 +183,7 @@ def test_no_use_begins_before_the_old_one_is_ended() -> None:
     world.meter(1500)
 
     assert early is None
-    assert [type(one) for one in world.facts] == [
+    assert [type(one) for one in world.books] == [
         ef.TransactionEnded, ef.SessionClosed, ef.SessionOpened]
     assert world.evse().session == 8
 
@@ -191,14 +191,14 @@ def test_no_use_begins_before_the_old_one_is_ended() -> None:
 def test_a_session_without_a_transaction_is_closed() -> None:
     world = World().boot(BootCause.CRASH, open_sessions=(left_open(started=False),))
 
-    assert [type(one) for one in world.facts] == [ef.SessionClosed]
+    assert [type(one) for one in world.books] == [ef.SessionClosed]
 
 
 def test_a_session_of_an_evse_that_is_gone_is_ended_by_the_books() -> None:
     world = World().boot(BootCause.POWER_LOSS, open_sessions=(left_open(evse=9),))
 
     assert world.ended()[0].register_wh == 1500
-    assert isinstance(world.facts[1], ef.SessionClosed)
+    assert isinstance(world.books[1], ef.SessionClosed)
 
 
 def test_several_sessions_left_open_are_all_ended() -> None:

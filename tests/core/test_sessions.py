@@ -190,7 +190,7 @@ def test_a_refused_card_without_a_plug_opens_no_session() -> None:
 
     world.tap()
 
-    assert world.facts == []
+    assert world.books == []
     assert world.evse().claim is ClaimState.NONE
 
 

@@ -96,7 +96,7 @@ def test_damaged_books_are_noticed_set_aside_and_told_and_charging_goes_on(
             await w.until(lambda: w.app.link.state.online, 120)
             entries = await w.app.journal.entries()
             kinds = [entry.fact.kind for entry in entries if entry.kind == "SecurityEventRaised"]
-            assert kinds == ["JournalDamaged"]
+            assert set(kinds) >= {"JournalDamaged", "SecurityLogWasCleared", "StartupOfTheDevice"}
 
             before = len(w.transactions)
             await w.unplug()

@@ -7,6 +7,8 @@ import pytest
 from support import books, virtual_loop
 from support.world import CARD, World, world
 
+from cpctl.store.entries import Lane
+
 SESSIONS = 1500
 SAMPLES = 5
 OFFLINE = 'auth.offline_unknown'
@@ -58,11 +60,11 @@ def test_ten_thousand_messages_of_1500_sessions_survive_a_restart_without_clock_
             w.time.disciplined, w.time.wall_error_s = False, -30 * 86_400.0
             w.network.down()
             await w.start()
-            waiting = w.app.journal.waiting().count
+            waiting = w.app.journal.waiting().by_lane[Lane.MONEY]
             await w.kill()
 
             assert waiting == SESSIONS * (SAMPLES + 2) >= 10_000
-            assert w.app.journal.waiting().count == waiting
+            assert w.app.journal.waiting().by_lane[Lane.MONEY] == waiting
 
             w.network.up = True
             await w.delivered(7 * 86_400)

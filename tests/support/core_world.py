@@ -215,6 +215,11 @@ class World:
         return [fact for fact in self.facts if isinstance(fact, kind)
                 and (session is None or fact.session == session)]
 
+    @property
+    def books(self) -> list[ef.Fact]:
+        """The facts without the security log."""
+        return [fact for fact in self.facts if not isinstance(fact, ef.SecurityEventRaised)]
+
     def started(self) -> list[ef.TransactionStarted]:
         return [fact for fact in self.facts if isinstance(fact, ef.TransactionStarted)]
 

@@ -8,7 +8,7 @@ from support.dialect_world import TWINS, World
 from cpctl.core.events import AvailabilityRequested, Request, StartRequested, StopRequested
 from cpctl.core.values import EvseLayout, Outcome, Registration, Reply, StationLayout
 from cpctl.dialects.base import Call, CallError, Result
-from cpctl.dialects.v16 import incoming
+from cpctl.dialects.v16 import incoming, keys
 from cpctl.dialects.v16.dialect import ACTIONS, ERROR_CODES, Dialect16
 
 DIALECT = Dialect16()
@@ -276,7 +276,7 @@ def test_no_key_and_no_list_read_all_keys() -> None:
     world = World()
 
     assert read(None, world) == read([], world)
-    assert len(read(None, world)["configurationKey"]) == 33
+    assert len(read(None, world)["configurationKey"]) == len(keys.KEYS)
     assert "unknownKey" not in read(None, world)
 
 
@@ -291,8 +291,17 @@ def test_keys_are_found_in_any_case_and_unknown_ones_echoed() -> None:
 
 @pytest.mark.requirement("16.CONF.1")
 def test_one_unknown_key_leaves_an_empty_list_of_known_ones() -> None:
-    assert read(["AuthorizationKey"], World()) == {"configurationKey": [],
-                                                   "unknownKey": ["AuthorizationKey"]}
+    assert read(["BlinkRepeat"], World()) == {"configurationKey": [],
+                                              "unknownKey": ["BlinkRepeat"]}
+
+
+@pytest.mark.requirement("16.CONF.1", "16.SEC.3", "key:AuthorizationKey")
+def test_a_secret_is_listed_without_its_value() -> None:
+    world = World().set({"link.password": "0123456789ABCDEF0123456789ABCDEF"})
+
+    assert read(["authorizationkey"], world) == {"configurationKey": [
+        {"key": "AuthorizationKey", "readonly": False}]}
+    assert "0123456789" not in str(read(None, world))
 
 
 @pytest.mark.requirement("16.CONF.1")

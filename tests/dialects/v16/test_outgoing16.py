@@ -293,7 +293,7 @@ def test_a_sample_settles_when_nobody_will_ever_take_it(outcome: Outcome, settle
     SessionOpened(moment(), 7, 1, 1), SessionClosed(moment(), 7, 1),
     FaultLatched(moment(), None, 1, FaultCode.CONTACTOR_WELDED),
     FaultUnlatched(moment(), None, 1, FaultCode.CONTACTOR_WELDED),
-    SecurityEventRaised(moment(), None, "StartupOfTheDevice", critical=True)])
+    SecurityEventRaised(moment(), None, "JournalDamaged", critical=True)])
 def test_facts_that_1_6_core_has_no_message_for_are_settled_at_once(fact: Fact) -> None:
     assert DIALECT.calls(fact, World().context) == ()
     assert DIALECT.settles(fact, TimedOut())
