@@ -103,12 +103,12 @@ class _Bundle:
         with tarfile.open(self._order["out"], "w:gz", compresslevel=6) as self._tar:
             who = Path(self._order["out"]).name.split("-diagnostics-")[0]
             self._text("README.txt", READ_ME.format(who=who, at=_utc(time.time())))
-            # the books first: the tokens in them are then found everywhere
+            # the log last: the tokens that stand elsewhere are then found in it
+            for name, picture in self._order["pictures"].items():
+                self._object(f"{name}.json", picture)
             self._lines("journal.jsonl", self._journal())
             self._lines("security.jsonl", _security_lines(self._order, self._redactor))
             self._lines("log.txt", self._log())
-            for name, picture in self._order["pictures"].items():
-                self._object(f"{name}.json", picture)
             for file in self._order["config_files"]:
                 self._config(Path(file))
             self._object("machine.json", self._machine())

@@ -45,7 +45,8 @@ class Redactor:
     def __init__(self, secrets: Iterable[str], tokens: Iterable[str]) -> None:
         self._secrets = sorted(_variants(secrets), key=len, reverse=True)
         self._tokens: set[str] = set()
-        self._odd: set[str] = set()  # tokens that are no word: looked for one by one
+        self._odd: set[str] = set()  # those that are no word: looked for one by one
+        self._odd_pattern: re.Pattern[str] | None = None
         for token in tokens:
             self.learn(token)
 
@@ -57,6 +58,7 @@ class Redactor:
             self._tokens.add(token.casefold())
         else:
             self._odd.add(token)
+            self._odd_pattern = None
 
     def line(self, text: str) -> str:
         """`text` without secrets and whole tokens."""
@@ -65,8 +67,10 @@ class Redactor:
                 text = text.replace(secret, HIDDEN)
         for pattern, instead in _PATTERNS:
             text = pattern.sub(instead, text)
-        for token in self._odd:
-            text = text.replace(token, short(token))
+        if self._odd:
+            self._odd_pattern = self._odd_pattern or re.compile(
+                "|".join(map(re.escape, sorted(self._odd))), re.IGNORECASE)
+            text = self._odd_pattern.sub(lambda found: short(found[0]), text)
         return _WORD.sub(self._word, text) if self._tokens else text
 
     def _word(self, found: re.Match[str]) -> str:
