@@ -1,0 +1,238 @@
+"""Which release is started: trial, confirmation, the way back, and a power cut at each step."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.releases import lay_out
+
+from cpctl import slots
+
+OLD, NEW = "0.1.0", "0.2.0"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    lay_out(tmp_path, OLD)
+    lay_out(tmp_path, NEW)
+    slots.point(str(tmp_path), OLD)
+    return str(tmp_path)
+
+
+def begin(root: str) -> None:
+    slots.begin_trial(root, NEW, key="k", order={"job": 7}, trial_s=60)
+
+
+def word(root: str) -> str:
+    state = slots.read(root)
+    return "" if state is None else str(state["state"])
+
+
+def remove_program(root: str, version: str) -> None:
+    os.unlink(os.path.join(slots.folder(root, version), *slots.PROGRAM))
+
+
+@pytest.mark.requirement("16.FW.3")
+def test_a_release_on_trial_is_started_and_stays_once_it_is_confirmed(root: str) -> None:
+    begin(root)
+
+    assert slots.choose(root) == NEW
+    assert slots.confirm(root, "k")
+
+    assert word(root) == slots.GOOD
+    assert [slots.choose(root) for _ in range(10)] == [NEW] * 10
+
+
+@pytest.mark.requirement("16.FW.6")
+def test_a_release_that_is_never_confirmed_is_left_after_a_few_starts(root: str) -> None:
+    begin(root)
+
+    started = [slots.choose(root) for _ in range(slots.MOST_STARTS + 2)]
+
+    assert started == [NEW] * slots.MOST_STARTS + [OLD] * 2
+    assert word(root) == slots.FAILED
+    assert not slots.confirm(root, "k")
+    assert slots.current(root) == OLD
+
+
+def test_a_release_that_cannot_be_started_is_left_at_once(root: str) -> None:
+    begin(root)
+    remove_program(root, NEW)
+
+    assert slots.choose(root) == OLD
+    assert word(root) == slots.FAILED
+
+
+def test_only_the_order_that_is_on_trial_confirms_or_fails(root: str) -> None:
+    begin(root)
+
+    assert not slots.confirm(root, "another")
+    assert not slots.fail(root, "why", "another")
+    assert word(root) == slots.TRIAL
+    assert slots.fail(root, "why", "k")
+    assert not slots.fail(root, "again", "k")
+
+
+def test_a_release_put_in_place_by_hand_during_a_trial_is_respected(root: str) -> None:
+    begin(root)
+    slots.choose(root)
+
+    slots.point(root, OLD)
+
+    assert slots.choose(root) == OLD
+    assert word(root) == slots.FAILED
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"version": "../../etc"}',
+                                    '{"version": "0.2.0", "previous": 5, "state": "trial"}'])
+def test_a_damaged_mark_changes_nothing(root: str, damage: str) -> None:
+    Path(root, slots.MARK).write_text(damage)
+
+    assert slots.choose(root) == OLD
+
+
+def test_a_current_that_leads_nowhere_is_mended(root: str) -> None:
+    remove_program(root, OLD)
+
+    assert slots.choose(root) == NEW
+    assert slots.current(root) == NEW
+
+    os.unlink(os.path.join(root, "current"))
+    assert slots.choose(root) == NEW
+    remove_program(root, NEW)
+    with pytest.raises(slots.NoRelease, match="install the package again"):
+        slots.choose(root)
+
+
+def test_a_disk_that_takes_nothing_starts_what_is_proved(root: str,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(root)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(slots, "_write", full)
+
+    assert slots.choose(root) == OLD
+
+
+# --- a power cut at each step --------------------------------------------------------------------
+
+
+class PowerCut(BaseException):
+    """Nothing more is done."""
+
+
+class DyingOs:
+    """The operating system, until its `after`th change of the disk."""
+
+    CHANGES = ("replace", "symlink", "unlink", "open", "fsync")
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def __getattr__(self, name: str) -> Any:
+        call: Callable[..., Any] = getattr(os, name)
+        if name not in self.CHANGES:
+            return call
+
+        def counted(*words: Any, **more: Any) -> Any:
+            if self.after == 0:
+                raise PowerCut
+            self.after -= 1
+            return call(*words, **more)
+
+        return counted
+
+
+def cut_everywhere(root: Path, prepare: Callable[[str], object], act: Callable[[str], object],
+                   check: Callable[[str, bool], None], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Do `act` with a power cut after 0, 1, 2 … changes; returns how many cuts there were."""
+    for cuts in range(100):
+        place = root / str(cuts)
+        lay_out(place, OLD)
+        lay_out(place, NEW)
+        slots.point(str(place), OLD)
+        prepare(str(place))
+        with monkeypatch.context() as patched:
+            patched.setattr(slots, "os", DyingOs(cuts))
+            try:
+                act(str(place))
+            except PowerCut:
+                whole = False
+            else:
+                whole = True
+        check(str(place), whole)
+        if whole:
+            return cuts
+    raise AssertionError("it never comes to its end")
+
+
+@pytest.mark.requirement("16.FW.6", "16.OFF.9")
+def test_a_power_cut_while_the_trial_begins_leaves_a_release_to_start(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(root: str, whole: bool) -> None:
+        marked = word(root) == slots.TRIAL
+        assert slots.current(root) in (OLD, NEW)
+        assert slots.choose(root) == (NEW if marked else OLD)
+        assert marked or not whole
+
+    cuts = cut_everywhere(tmp_path, lambda root: None, begin, check, monkeypatch)
+
+    assert cuts > 6
+
+
+@pytest.mark.requirement("16.FW.6", "16.OFF.9")
+def test_a_power_cut_on_the_way_back_ends_with_the_old_release(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(root: str, whole: bool) -> None:
+        went = word(root) in (slots.FAILING, slots.FAILED)
+        assert slots.choose(root) == (OLD if went else NEW)
+        assert went or not whole
+        assert word(root) == (slots.FAILED if went else slots.TRIAL)
+
+    def on_trial(root: str) -> None:
+        begin(root)
+        slots.choose(root)
+
+    cuts = cut_everywhere(tmp_path, on_trial, lambda root: slots.fail(root, "why"), check,
+                          monkeypatch)
+
+    assert cuts > 6
+
+
+@pytest.mark.requirement("16.FW.6", "16.OFF.9")
+def test_a_power_cut_at_any_start_costs_one_start_at_most(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(root: str, whole: bool) -> None:
+        started = [slots.choose(root) for _ in range(slots.MOST_STARTS + 1)]
+        assert started[0] == NEW
+        assert started[-1] == OLD
+
+    assert cut_everywhere(tmp_path, begin, slots.choose, check, monkeypatch) > 3
+
+
+@pytest.mark.requirement("16.FW.6", "16.OFF.9")
+def test_a_power_cut_while_it_is_confirmed_leaves_it_on_trial_or_good(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(root: str, whole: bool) -> None:
+        assert word(root) in ((slots.GOOD,) if whole else (slots.TRIAL, slots.GOOD))
+        assert slots.choose(root) == NEW
+        assert slots.confirm(root, "k")
+
+    def on_trial(root: str) -> None:
+        begin(root)
+        slots.choose(root)
+
+    cut_everywhere(tmp_path, on_trial, lambda root: slots.confirm(root, "k"), check, monkeypatch)
+
+
+def test_the_launcher_finds_the_folder_it_lies_in(root: str, monkeypatch: pytest.MonkeyPatch
+                                                  ) -> None:
+    monkeypatch.delenv("CPCTL_RELEASES", raising=False)
+    assert slots.root_of(os.path.join(root, "launch")) == os.path.realpath(root)
+    assert slots.root_of("/usr/bin/cpctl-launch") == slots.DEFAULT_ROOT
+    monkeypatch.setenv("CPCTL_RELEASES", "/srv/cpctl")
+    assert slots.root_of(os.path.join(root, "launch")) == "/srv/cpctl"
