@@ -235,7 +235,7 @@ def _stack(profiles: Iterable[InstalledProfile], started: Now | None, now: Now,
 def _stacks(station: Station, evse: Evse, now: Now, settings: Settings,
             connector: int | None = None) -> Stacks:
     """`connector` None: the one in use."""
-    connector = connector or connector_in_use(evse)
+    connector = connector or evse.connector
     started, bound = None, []
     if evse.in_transaction and evse.session is not None and evse.transaction.started is not None:
         started = evse.transaction.started.at
@@ -258,10 +258,6 @@ def _defaults(station: Station, evse: Evse, connector: int, settings: Settings
     levels = {one.profile.stack_level for one in own}
     return own + [one for one in every
                   if one.evse is None and one.profile.stack_level not in levels]
-
-
-def connector_in_use(evse: Evse) -> int:
-    return evse.connector
 
 
 def _station_stack(station: Station, now: Now, settings: Settings) -> Stack:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from cpctl.core.charging_profiles import composite, connector_in_use
+from cpctl.core.charging_profiles import composite
 from cpctl.core.effects import Answer, Effect, KeepRecord
 from cpctl.core.events import (
     Booted,
@@ -145,7 +145,7 @@ def _why_not_for_transaction(one: InstalledProfile, evse: Evse | None) -> str:
     if evse is None:
         return "not_for_the_station"
     runs = evse.transaction.state is TxState.OPEN and evse.session is not None
-    if not runs or one.connector not in (None, connector_in_use(evse)):
+    if not runs or one.connector not in (None, evse.connector):
         return "no_transaction"
     assert evse.session is not None
     other = one.profile.transaction not in (None, evse.session.no)
@@ -181,7 +181,7 @@ def is_unsound(profile: ChargingProfile) -> str:
     ends = (profile.valid_from, profile.valid_to)
     checks = (
         ("first_period_not_0", bool(starts) and starts[0] == 0),
-        ("periods_not_ascending", starts == sorted(set(starts)) and max(starts, default=0) <= LATEST_S),
+        ("periods_not_ascending", starts == sorted(set(starts)) and starts[-1:] <= [LATEST_S]),
         ("bad_limit", all(_is_sound(period) for period in schedule.periods)),
         ("bad_duration", schedule.duration_s is None or 0 < schedule.duration_s <= LATEST_S),
         ("recurrency", (profile.kind is ProfileKind.RECURRING) == (
