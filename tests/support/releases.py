@@ -42,14 +42,11 @@ class Maker:
 
     def small(self, folder: Path, version: str = "0.2.0", *,
               files: Mapping[str, bytes] | None = None,
-              code: int = 0, signed: bool = True, says: str | None = None, machine: str = "any",
-              **manifest: Any) -> Path:
+              code: int = 0, signed: bool = True, says: str | None = None) -> Path:
         """A bundle with nothing in it but a program that tells its version.
 
-        `code` is what it ends with, `says` the version it claims; `manifest` replaces entries.
+        `code` is what it ends with, `says` the version it claims.
         """
-        import json
-
         tree = folder / f"tree-{version}"
         (tree / "bin").mkdir(parents=True)
         program = tree / "bin" / "cpctl"
@@ -58,8 +55,7 @@ class Maker:
         for path, content in (files or {}).items():
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
             (tree / path).write_bytes(content)
-        told = json.loads(make_release.manifest_of(tree, version, machine)) | manifest
-        text = json.dumps(told).encode()
+        text = make_release.manifest_of(tree, version, "any")
         bundle = folder / f"cpctl-{version}.tar.gz"
         make_release.pack(tree, text, bundle, signature=self.signer.signed(text) if signed else b"",
                           signer=self.signer.pem.encode())
