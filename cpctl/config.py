@@ -244,6 +244,7 @@ def _read(top: Section, problems: Problems, files: tuple[str, ...]) -> Config:
         top.missing("evse", "a station has at least one [[evse]] with its id; "
                             "with nothing but the id it is simulated")
     evses = devices.evses(sections)
+    initial.groups(tuple(one.id for one in evses))
     initial.ocpp16(top.section("ocpp16"), _station_layout(station, limits, evses))
     config = Config(
         station=station, csms=csms, limits=limits, socket=_api(top.section("api")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cpctl.config_check import Problems, Section, kind_of, suggestion
 from cpctl.config_text import Located, Where
+from cpctl.core import exclusive
 from cpctl.core.settings import TABLE, Access, Setting, SettingError, to_text
 from cpctl.core.settings import parse as parse_setting
 from cpctl.core.values import StationLayout
@@ -20,6 +21,7 @@ class Initial:
     def __init__(self, problems: Problems):
         self._problems = problems
         self._places: dict[str, str] = {}
+        self._wheres: dict[str, Where] = {}
         self.values: dict[str, str] = {}
 
     def reconnect(self, one: Section) -> None:
@@ -56,6 +58,22 @@ class Initial:
                                    _hint(row, text))
                 continue
             self._put_at(key, to_text(value), f"options.{key}", node.where)
+
+    def groups(self, evses: tuple[int, ...]) -> None:
+        """EVSEs that share a power path must be installed."""
+        setting = "hardware.exclusive_groups"
+        text = self.values.get(setting)
+        if not text:
+            return
+        try:
+            strange = [number for group in exclusive.groups(text.split(","))
+                       for number in group if number not in evses]
+        except SettingError as error:
+            self._problems.add(self._wheres[setting], f"options.{error}", 'write "1+2"')
+            return
+        if strange:
+            self._problems.add(self._wheres[setting], f"options.{setting}: there is no EVSE "
+                               f"{strange[0]}", f"the EVSEs are: {', '.join(map(str, evses))}")
 
     def ocpp16(self, one: Section, layout: StationLayout) -> None:
         """Configuration keys, in any case; TOML values or the text of the protocol."""
@@ -106,6 +124,7 @@ class Initial:
                                       "sets already", "keep one of the two")
             return
         self.values[setting] = text
+        self._wheres[setting] = where
         self._places[setting] = f"{label} at {where}"
 
 

@@ -55,13 +55,15 @@ class PilotReading:
 
     `cable_a` is the rating of the plugged cable in A per phase; None: fixed cable or not measured.
     `offered_a` is what the board says it offers now; None when it does not tell.
-    `diode_ok` False: the negative half wave is missing, this is not a car.
+    `diode_ok` False: the negative half wave is missing, this is not a car. `connector` tells in
+    which connector of the EVSE the plug is, where the board can tell.
     """
 
     state: PilotState | None
     cable_a: float | None = None
     offered_a: float | None = None
     diode_ok: bool = True
+    connector: int | None = None
 
 
 @dataclass(frozen=True)

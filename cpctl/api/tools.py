@@ -57,10 +57,15 @@ class Tools:
         return board
 
     async def plug(self, args: Args, caller: Caller) -> Any:
-        number = args.whole("evse")
+        number, connector = args.whole("evse"), args.whole_or_none("connector")
         auto, power_w = args.flag("auto", True), args.number_or_none("power_w")
         args.done()
-        self._board(number, "pilot").plug(number, auto=auto, power_w=power_w)
+        board = self._board(number, "pilot")
+        spec = next(one for one in self._app.config.evses if one.id == number)
+        if connector is not None and connector not in {one.id for one in spec.connectors}:
+            raise ApiError(wire.NOT_FOUND, f"EVSE {number} has no connector {connector}",
+                           f"see cpctl evse show {number}")
+        board.plug(number, auto=auto, power_w=power_w, connector=connector)
         return {"evse": number}
 
     async def unplug(self, args: Args, caller: Caller) -> Any:

@@ -30,6 +30,7 @@ def _sim(verb: Any) -> None:
     evse(one)
     one.add_argument("--by-hand", action="store_true",
                      help="the car asks for power only when told (sim pilot)")
+    one.add_argument("--connector", type=int, metavar="N", help="which connector of the EVSE")
     one.add_argument("--power", type=float, metavar="W", help="what the car draws")
     evse(verb("unplug", "the car is gone", unplug))
     one = verb("pilot", "set the car's state by hand", pilot)
@@ -71,7 +72,8 @@ def _hw(verb: Any) -> None:
 
 
 def plug(args: Namespace, screen: Screen) -> int:
-    answer = call(args, "sim.plug", evse=args.evse, auto=not args.by_hand, power_w=args.power)
+    answer = call(args, "sim.plug", evse=args.evse, auto=not args.by_hand, power_w=args.power,
+                  connector=args.connector)
     return done(args, screen, answer, f"EVSE {args.evse}: car plugged in")
 
 

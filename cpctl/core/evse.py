@@ -119,7 +119,9 @@ def on_pilot(evse: Evse, event: PilotChanged, now: Now, settings: Settings) -> M
     plugged = event.state is not PilotState.A if told else was.plugged
     plug = replace(was, pilot=event.state, plugged=plugged, diode_ok=event.diode_ok,
                    cable_a=event.cable_a if event.cable_a is not None or not plugged
-                   else was.cable_a)
+                   else was.cable_a,
+                   connector=event.connector if event.connector is not None or not plugged
+                   else was.connector)
     evse = replace(evse, plug=plug,
                    power=replace(evse.power, refused=(), refusals=0, retry_at=None))
     evse, effects = _pilot_faults(evse, now)
@@ -148,6 +150,10 @@ def _pilot_faults(evse: Evse, now: Now) -> Moved:
 
 def _plugged(evse: Evse, now: Now) -> Evse:
     stopped = evse.stopped if evse.in_transaction else None
+    session, connector = evse.session, evse.plug.connector
+    if session is not None and connector is not None and evse.claim.connector is None and (
+            evse.transaction.state is TxState.NONE):  # a card came first, and said not for which
+        evse = replace(evse, session=replace(session, connector=connector))
     return replace(evse, plug=replace(evse.plug, since=now.mono_ns, expired=False),
                    stopped=stopped)
 

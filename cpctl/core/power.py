@@ -303,16 +303,11 @@ def energise_when_wanted_and_permitted(evse: Evse, around: Around, now: Now, set
         return evse, ()
     if danger(evse, around) or not wants_power(evse, around, now, settings):
         return evse, ()
-    if _board_may_say_more(evse, around):
+    limited = around.share_a is not None or around.profile_a is not None
+    if limited and sharing.may_exceed_its_offer(evse, now):
         return evse, ()
     power = replace(power, state=PowerState.CLOSING, by=now.after(CLOSE_WAIT_S), retry_at=None)
     return replace(evse, power=power), (EnergisePower(evse.id, power.number),)
-
-
-def _board_may_say_more(evse: Evse, around: Around) -> bool:
-    """A lower offer is not confirmed yet: where current is limited the path stays open for it."""
-    limited = around.share_a is not None or around.profile_a is not None
-    return limited and sharing.on_the_board_a(evse) > evse.offering.offer.current_a
 
 
 # --- the lock ------------------------------------------------------------------------------------

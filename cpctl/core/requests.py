@@ -192,6 +192,9 @@ def _why_no_start(station: Station, event: StartRequested, settings: Settings) -
     known = {connector.id for connector in evse.layout.connectors} - evse.service.out
     if event.connector is not None and event.connector not in known:
         return Reply(Outcome.REJECTED, "no_such_connector", "see cpctl status")
+    if event.connector is not None and evse.plug.plugged and (
+            evse.plug.connector not in (None, event.connector)):  # 16.TX.9
+        return Reply(Outcome.REJECTED, "unavailable", "another connector of the EVSE is in use")
     return None
 
 
@@ -260,6 +263,8 @@ def _unlock(station: Station, event: UnlockRequested, now: Now, settings: Settin
             station = station.with_evse(transaction.ending(
                 evse, StopReason.UNLOCK_COMMAND, "UnlockCommand", now))
         return station, (_answer(event, Outcome.NOT_SUPPORTED, "no_lock"),)
+    if event.connector != evse.connector and (evse.plug.plugged or evse.in_transaction):
+        return station, (_answer(event, Outcome.UNLOCKED, "not_in_use"),)
     evse = moves.unlock_wanted(evse, now)
     unlocks = (*evse.unlocks, (event.request, now.after(UNLOCK_WAIT_S)))
     return station.with_evse(replace(evse, unlocks=unlocks)), ()
@@ -300,9 +305,12 @@ def _connector_availability(station: Station, evse: Evse, event: AvailabilityReq
     all_out = len(out) == len(evse.layout.connectors)
     word = None if event.operative else moves.kept_word(operative=False)
     kept = Keep(f"availability.{evse.id}.{event.connector}", word)
+    runs = not event.operative and evse.in_transaction and event.connector == evse.connector
     evse = replace(evse, service=replace(evse.service, out=frozenset(out)))
     station, effects = _evse_availability(
         station.with_evse(evse), evse, replace(event, operative=not all_out), settings)
+    if runs and not all_out:  # it shows once the transaction is over
+        effects = (_answer(event, Outcome.SCHEDULED), *effects[1:])
     changed = station.evse(evse.id)
     assert changed is not None
     station = station.with_evse(replace(

@@ -180,9 +180,8 @@ def open_session_when_claimed(evse: Evse, around: Around, now: Now, settings: Se
         return evse, ()
     if not around.books_good or evse.power.state is not PowerState.OFF:
         return evse, ()
-    connector = evse.claim.connector or evse.layout.connectors[0].id
-    session = Session(around.next_session, connector, now)
-    fact = SessionOpened(now, session.no, evse.id, connector)
+    session = Session(around.next_session, evse.connector, now)
+    fact = SessionOpened(now, session.no, evse.id, session.connector)
     return replace(evse, session=session), (Record(fact),)
 
 

@@ -60,19 +60,25 @@ def ordered(old: Offering, offer: Offer, now: Now) -> Offering:
 def confirmed(evse: Evse, offer: Offer, number: int, now: Now) -> Evse:
     """The board took the order `number`: what was ordered before it stands no longer.
 
-    From now on the car has time to follow, unless its power path is known to be open.
+    From now on the car has time to follow a lower one.
     """
     old = evse.offering
     before_a = on_the_board_a(evse)
     rest = tuple(one for one in old.ordered if one[0] > number)
     new = replace(old, confirmed_a=offer.current_a, ordered=rest)
     after_a = max(offer.current_a, *(amps for _, amps in rest), 0.0)
-    follows = after_a < before_a and old.confirmed_a is not None and (
-        offer.kind is OfferKind.CURRENT or evse.power.state is not PowerState.OFF)
-    if follows:
+    if after_a < before_a:
         counts_a = max(before_a, old.counts_a if now.mono_ns < old.counts_until else 0.0)
         new = replace(new, counts_a=counts_a, counts_until=now.after(FOLLOW_S))
     return evse if new == old else replace(evse, offering=new)
+
+
+def may_exceed_its_offer(evse: Evse, now: Now) -> bool:
+    """The board may still say more than is ordered, or has just ceased to: if the path were closed
+    now the car might draw that."""
+    offering, offered_a = evse.offering, evse.offering.offer.current_a
+    follows = now.mono_ns < offering.counts_until and offering.counts_a > offered_a
+    return follows or on_the_board_a(evse) > offered_a
 
 
 def keep_whether_offers_are_out(evse: Evse, around: Around, now: Now, settings: Settings
@@ -104,13 +110,19 @@ def counted_a(evse: Evse, now: Now, voltage_v: float) -> float:
     if not evse.service.operative and evse.power.state is PowerState.OFF and (
             offering.offer.kind is not OfferKind.CURRENT):
         return 0.0
-    counted = on_the_board_a(evse)
+    reckoned = _reckoned_a(evse, now)
+    return max(reckoned, _excess_a(evse, reckoned, now, voltage_v))
+
+
+def _reckoned_a(evse: Evse, now: Now) -> float:
+    """What a car that keeps to the pilot may draw."""
+    offering, counted = evse.offering, on_the_board_a(evse)
+    if evse.power.state is PowerState.OFF:
+        return counted
     withdrawn = offering.offer.kind is not OfferKind.CURRENT and not evse.power.is_safe
     if withdrawn or now.mono_ns < offering.counts_until:
-        known_open = evse.power.state is PowerState.OFF
-        if not known_open or offering.offer.kind is OfferKind.CURRENT:
-            counted = max(counted, offering.counts_a)
-    return max(counted, _excess_a(evse, counted, now, voltage_v))
+        counted = max(counted, offering.counts_a)
+    return counted
 
 
 def _excess_a(evse: Evse, counted: float, now: Now, voltage_v: float) -> float:
@@ -231,8 +243,7 @@ def part(evse: Evse, most_a: float, rotation: str, now: Now, voltage_v: float, *
     """What the sharing must know of `evse`; `most_a` is what limits it alone."""
     counted, offering = counted_a(evse, now, voltage_v), evse.offering
     late = bool(offering.ordered) and now.since(offering.since) >= STUCK_S
-    exceeds = counted > max(on_the_board_a(evse), offering.counts_a)
-    stuck = exceeds or (late and counted > offering.offer.current_a)
+    stuck = counted > _reckoned_a(evse, now) or (late and counted > offering.offer.current_a)
     need_a = evse.taking.need_a
     return Part(
         evse.id, wants and not stuck, most_a,

@@ -56,6 +56,8 @@ def start_points_hold(evse: Evse, settings: Settings) -> bool:
     """Whether all that must hold for a transaction to start does (2.x TxStartPoint)."""
     granted = evse.claim.state is ClaimState.GRANTED
     both = granted and evse.plug.plugged
+    if evse.plug.plugged and not _is_in_its_connector(evse):
+        return False
     holds = {
         "ev_connected": evse.plug.plugged,
         "authorized": granted,
@@ -64,6 +66,13 @@ def start_points_hold(evse: Evse, settings: Settings) -> bool:
     }
     return granted and all(holds.get(name, both) for name in
                            settings.names("station.tx_start_point"))
+
+
+def _is_in_its_connector(evse: Evse) -> bool:
+    """The plug is where the claim is for, and that connector is in service (16.TX.9)."""
+    plugged = evse.plug.connector
+    meant = plugged is None or evse.claim.connector in (None, plugged)
+    return meant and evse.connector not in evse.service.out
 
 
 def starts_late(settings: Settings) -> bool:

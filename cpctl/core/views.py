@@ -137,6 +137,7 @@ def _evse(evse: Evse, its_around: Around, now: Now, settings: Settings, *, servi
     why = power.why_no_power(evse, its_around, now, settings) if running else ""
     soon = running and _is_about_to_offer(evse, its_around, why, now)
     finishing = tx.state is not TxState.ENDING and rules.is_finishing(evse, settings)
+    out = evse.service.out - {evse.connector} if running else evse.service.out
     return EvsePicture(
         evse=evse.id, connectors=tuple(one.id for one in evse.layout.connectors),
         pilot=pilot, plugged=evse.plug.plugged, locked=evse.locked, claim=evse.claim.state,
@@ -146,16 +147,16 @@ def _evse(evse: Evse, its_around: Around, now: Now, settings: Settings, *, servi
         offered_a=evse.offering.offer.current_a, car_asks=pilot is not None and pilot.asks,
         finishing=finishing or _is_freeing_the_plug(evse),
         unplugged_inside=running and not evse.plug.plugged,
-        operative=evse.service.operative and serving,
+        operative=evse.service.operative and serving and not its_around.path_used,
         availability_pending=evse.service.pending is not None, faults=_faults(evse.faults),
         refused=evse.power.refused or ((why,) if why else ()),
         register_wh=metering.register_wh(evse), energy_wh=_energy_wh(evse),
         power_w=evse.meter.good.power_w if evse.meter.good is not None else None,
         why_suspended=why if running else "",
         stopped_because=evse.stopped.value if evse.stopped is not None else "",
-        ending=tx.state is TxState.ENDING, connector=_connector(evse),
+        ending=tx.state is TxState.ENDING, connector=evse.connector,
         about_to_offer=soon, beginning=soon and tx.charging_state == "EVConnected",
-        out=tuple(sorted(evse.service.out)) if evse.service.operative else (),
+        out=tuple(sorted(out)) if evse.service.operative else (),
         **_reserved(evse, its_around, settings))
 
 
@@ -182,12 +183,6 @@ def _is_freeing_the_plug(evse: Evse) -> bool:
     """The car is gone, its transaction over, and the station's end of the cable still locked."""
     return (evse.stopped is not None and not evse.plug.plugged and not evse.in_transaction
             and evse.claim.state is ClaimState.NONE and evse.lock.state is LockState.UNLOCKING)
-
-
-def _connector(evse: Evse) -> int:
-    if evse.session is not None:
-        return evse.session.connector
-    return evse.claim.connector or evse.layout.connectors[0].id
 
 
 def _energy_wh(evse: Evse) -> int:

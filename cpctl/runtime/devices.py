@@ -359,9 +359,11 @@ class Devices:
         if plugged and not self._plugged[evse]:
             self.wake_meter(evse)
         self._plugged[evse] = plugged
-        told = PilotReading(reading.state, reading.cable_a, diode_ok=reading.diode_ok)
+        told = PilotReading(reading.state, reading.cable_a, diode_ok=reading.diode_ok,
+                            connector=reading.connector)
         if self._steady_pilots[evse].take(told, sure=sure):
-            self._post(PilotChanged(evse, told.state, told.cable_a, told.diode_ok))
+            self._post(PilotChanged(evse, told.state, told.cable_a, told.diode_ok,
+                                    told.connector))
 
     # --- safety inputs -----------------------------------------------------------------------
 

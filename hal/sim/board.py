@@ -126,8 +126,10 @@ class Board:
         auto: bool = True,
         power_w: float | None = None,
         kind: CarKind | None = None,
+        connector: int | None = None,
     ) -> None:
-        """Cable and car connected. With `auto` the car asks for power when it is offered some."""
+        """Cable and car connected, to `connector` of the EVSE (None: the board does not tell).
+        With `auto` the car asks for power when it is offered some."""
         post = self._post(evse)
         if post.car is not None:
             raise HalError(f"evse {evse}: a car is plugged already; unplug it first")
@@ -139,6 +141,7 @@ class Board:
             if self._resets_on_plug:
                 post.set_register(self._starts_at_wh)
             post.by_hand = None
+            post.connector = connector
             post.car = Car(chosen, auto=auto)
             post.give_faults()
             self._show_offer(evse, post)

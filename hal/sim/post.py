@@ -29,6 +29,7 @@ class Post:
     accounted_ns: int
     car: Car | None = None
     offer: Offer = NO_OFFER
+    connector: int | None = None  # in which the car is, when somebody said so
     by_hand: PilotState | None = None  # E or F set by hand
     faults: set[str] = field(default_factory=set)
     coil: bool = False
@@ -77,7 +78,8 @@ class Post:
             state=self.pilot_state,
             cable_a=self.cable_a if plugged else None,
             offered_a=self.offer.current_a if self.offer.kind is OfferKind.CURRENT else 0.0,
-            diode_ok=not (plugged and "diode" in self.faults))
+            diode_ok=not (plugged and "diode" in self.faults),
+            connector=self.connector if plugged else None)
 
     def set_register(self, register_wh: int) -> None:
         self.register_base_wh, self.energy_mw_ns = register_wh, 0

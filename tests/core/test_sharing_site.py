@@ -17,7 +17,8 @@ ROTATION_NAMES = ("RST", "RTS", "SRT", "STR", "TRS", "TSR")
 
 def random_site(chance: random.Random) -> Site:
     number = chance.randint(2, 6)
-    evses = tuple(EvseLayout(one, max_current_a=chance.choice((16, 32, 32)))
+    phases = chance.choice((1, 3, 3))
+    evses = tuple(EvseLayout(one, max_current_a=chance.choice((16, 32, 32)), phases=phases)
                   for one in range(1, number + 1))
     layout = StationLayout(evses, station_max_current_a=chance.choice((10, 16, 25, 32, 40, 63)),
                            meter_silence_s=1e9)
@@ -27,9 +28,9 @@ def random_site(chance: random.Random) -> Site:
         "smart.rotation_s": chance.choice((300, 900))})
 
 
-def random_car(chance: random.Random) -> SiteCar:
+def random_car(chance: random.Random, phases: int) -> SiteCar:
     most = chance.choice((10, 16, 20, 32))
-    return SiteCar(most, most, chance.choice((1, 3, 3)), chance.choice((0.2, 2.0, 4.9)))
+    return SiteCar(most, most, chance.choice((1, phases)), chance.choice((0.2, 2.0, 4.9)))
 
 
 def happen(site: Site, chance: random.Random) -> None:
@@ -37,7 +38,7 @@ def happen(site: Site, chance: random.Random) -> None:
     post = chance.choice(list(site.posts.values()))
     what = chance.random()
     if post.car is None and what < 0.8:
-        site.plug(post.evse, random_car(chance))
+        site.plug(post.evse, random_car(chance, site.layout.evses[0].phases))
     elif post.car is not None and what < 0.3:
         site.unplug(post.evse)
     elif post.car is not None and what < 0.6:
@@ -60,8 +61,19 @@ def live(site: Site, chance: random.Random, hours: float) -> None:
         for _ in range(2):
             site.advance(20)
             site.read_all()
-        site.advance(chance.uniform(60, 2000))
+        if chance.random() < 0.12:
+            rest(site)
+            assert site.unused_a() <= 1.0, f"{site.now_s:.0f} s: {site.unused_a():.1f} A unused"
+        site.advance(chance.uniform(100, 3200))
         assert not site.broken, site.broken[0]
+
+
+def rest(site: Site) -> None:
+    """Long enough for every car to show what it takes, and for the others to be raised."""
+    for _ in range(6):
+        site.advance(20)
+        site.read_all()
+    site.advance(10)
 
 
 @pytest.mark.requirement("16.SC.16", "16.SC.12", "16.SC.5")

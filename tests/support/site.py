@@ -104,9 +104,12 @@ class Site:
             "meter.phase_rotation": rotation, "sampling.interval_s": 0,
             "session.plug_timeout_s": 0, **settings})  # type: ignore[dict-item]
         self.now_s = 1000.0
+        # what a board was told before it first answers nobody knows
         wirings = list(ROTATIONS.values())
         self.posts = {one.id: Post(one.id, ROTATIONS[told[one.id]] if one.id in told
                                    else chance.choice(wirings)) for one in layout.evses}
+        for post in self.posts.values():
+            post.told_a = self.hardware_a(post)
         self.plans: list[tuple[float, int, object]] = []
         self.order = itertools.count()
         self.built_a = layout.station_max_current_a or 1000.0
@@ -202,6 +205,12 @@ class Site:
             case ef.Authorize(ask=ask, token=token):
                 return [ev.AuthorizationAnswered(ask, token, TokenInfo(TokenStatus.ACCEPTED),
                                                  TokenSource.CSMS)]
+            case _:
+                self._note(effect)
+        return []
+
+    def _note(self, effect: ef.Effect) -> None:
+        match effect:
             case ef.Record(fact=ef.TransactionStarted(evse=evse)):
                 self.posts[evse].session = True
                 self.sessions += 1
@@ -217,7 +226,6 @@ class Site:
                 self.kept.pop(key, None)
                 if value is not None:
                     self.kept[key] = value
-        return []
 
     def _energise(self, post: Post, after: int) -> list[ev.Event]:
         if after != post.number or not post.in_c or post.silent:
@@ -382,6 +390,7 @@ class Site:
         loads = [0.0, 0.0, 0.0]
         for phase in range(post.car.phases if post.car is not None else 0):
             loads[phase] = post.draws_a
+        loads = loads[:self.layout.evses[0].phases]
         self.tell(ev.MeterRead(evse, MeterReading(
             int(post.register_mws / 3600), power_w=sum(loads) * 230, currents_a=tuple(loads))))
 
@@ -415,8 +424,9 @@ class Site:
                 used[phase] += self._counts_a(post)
             if self._is_hungry(post):
                 hungry.append(post)
-        return max((min(min(self.limit_a - used[phase] for phase in self._counts_on(post)),
-                        self._most_a(post) - post.shows_a) for post in hungry), default=0.0)
+        return max((min(self._most_a(post) - post.shows_a,
+                        *(self.limit_a - used[phase] for phase in self._counts_on(post)))
+                    for post in hungry), default=0.0)
 
     def _counts_on(self, post: Post) -> tuple[int, ...]:
         if post.car is None or not post.coil or not self.told.get(post.evse):
@@ -425,7 +435,7 @@ class Site:
 
     def _counts_a(self, post: Post) -> float:
         if not post.session or post.silent or self._is_hungry(post):
-            return post.shows_a
+            return post.told_a
         return min(post.shows_a, max(6.0, post.draws_a + 3.2))
 
     def _most_a(self, post: Post) -> float:
