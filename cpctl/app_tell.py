@@ -25,6 +25,7 @@ class Teller:
     def __init__(self, app: App) -> None:
         self._app = app
         self.others: dict[Trigger, Callable[[], None]] = {}
+        self._asking: set[Trigger] = set()  # on their way: one complies with several requests
 
     def tell(self, effect: Tell) -> None:
         other = self.others.get(effect.what)
@@ -32,9 +33,9 @@ class Teller:
             case _ if other is not None:
                 other()
             case Trigger.BOOT:
-                self._app.spawn(self._ask(AnnounceBoot("Triggered")), "triggered boot")
+                self._ask(effect.what, AnnounceBoot("Triggered"))
             case Trigger.HEARTBEAT:
-                self._app.spawn(self._ask(Heartbeat()), "triggered heartbeat")
+                self._ask(effect.what, Heartbeat())
             case Trigger.STATUS:
                 self._status(effect)
             case Trigger.METER_VALUES if effect.evse is not None:
@@ -42,9 +43,17 @@ class Teller:
             case _:
                 log.error("asked to tell %s: nobody does", effect.what.value)
 
-    async def _ask(self, query: AnnounceBoot | Heartbeat) -> None:
-        for event in await self._app.link.ask(query, triggered=True):
-            self._app.post(event)
+    def _ask(self, what: Trigger, query: AnnounceBoot | Heartbeat) -> None:
+        if what not in self._asking:
+            self._asking.add(what)
+            self._app.spawn(self._asked(what, query), f"triggered {what.value}")
+
+    async def _asked(self, what: Trigger, query: AnnounceBoot | Heartbeat) -> None:
+        try:
+            for event in await self._app.link.ask(query, triggered=True):
+                self._app.post(event)
+        finally:
+            self._asking.discard(what)
 
     def _status(self, effect: Tell) -> None:
         """Of an EVSE without a connector: of all its connectors."""

@@ -212,9 +212,9 @@ def _on_station(station: Station, event: Event, now: Now) -> StationMoved:
         case ClockStepped(step_s=step_s):
             return replace(station, clock_slot=None), security.clock_set(step_s, now)
         case ShutdownRequested(power_fails=power_fails) if not station.shutdown:
-            reason = StopReason.POWER_LOSS if power_fails else StopReason.REBOOT
+            why = StopReason.POWER_LOSS if power_fails else StopReason.REBOOT
             return replace(station, shutdown=True, power_fails=power_fails, waiting=()), (
-                Keep("planned", reason.value),)
+                Keep("planned", why.value),)
         case CardUnusable():
             return station, (Show(None, "card_refused"),)
         case _:

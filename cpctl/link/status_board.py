@@ -103,10 +103,12 @@ class StatusBoard:
         self._flying = None
 
     def again(self, key: Key | None) -> None:
-        """Somebody asked for the present status (of all, or of one)."""
+        """Somebody asked for the present status (of all, or of one). What is about to be told
+        anyway complies with it (§5.17)."""
         for one, seen in self._seen.items():
             if key is None or one == key:
-                self._waiting.append(Telling(seen.report, seen.at))
+                if not any(waiting.report == seen.report for waiting in self._waiting):
+                    self._waiting.append(Telling(seen.report, seen.at))
                 seen.queued = True
 
     @property

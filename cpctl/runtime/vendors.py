@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from cpctl.core.effects import Query, SendVendorMessage
@@ -159,13 +159,21 @@ def installed(paths: list[str] | None = None) -> Iterator[tuple[str, str]]:
     along, 3 MB that a station without vendors has no use for.
     """
     for folder in sys.path if paths is None else paths:
-        for file in sorted(Path(folder).glob("*.dist-info/entry_points.txt")):
-            yield from _points(file)
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            continue  # sys.path names what need not be there: an archive, a folder not installed
+        for name in sorted(names):
+            if name.endswith(".dist-info"):
+                yield from _points(os.path.join(folder, name, "entry_points.txt"))
 
 
-def _points(file: Path) -> Iterator[tuple[str, str]]:
+def _points(file: str) -> Iterator[tuple[str, str]]:
     try:
-        text = file.read_text(encoding="utf-8")
+        with open(file, encoding="utf-8") as lines:
+            text = lines.read()
+    except FileNotFoundError:
+        return
     except (OSError, UnicodeDecodeError) as error:
         log.warning("%s cannot be read: %s", file, error)
         return

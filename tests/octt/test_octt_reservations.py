@@ -40,7 +40,8 @@ async def used_up(station: Octt, number: int = 1) -> None:
 
 
 @case("TC_046_1_CS")
-@requirement("16.RES.1", "16.RES.4", "16.RES.9", "ReserveNow.conf:Accepted")
+@requirement("16.RES.1", "16.RES.4", "16.RES.9", "ReserveNow.conf:Accepted",
+             "StatusNotification.req:Reserved")
 async def test_the_reserving_card_starts_on_its_connector(station: Octt) -> None:
     await reserved(station)
 
