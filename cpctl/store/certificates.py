@@ -16,7 +16,7 @@ import json
 import logging
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +28,7 @@ from cpctl.store.db import Writer
 from cpctl.store.errors import FactUnreadable, StoreError
 from cpctl.store.facts_json import nested_codec
 from cpctl.store.key_files import KeyFolder
+from hal.late import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ MAY: dict[str, tuple[str, ...] | None] = {
     "hal": ("hal",),
     "cpctl.core": ("cpctl.core", "hal.values"),
     "cpctl.dialects": ("cpctl.core", "hal.values", "cpctl.dialects"),
-    "cpctl.store": ("cpctl.core", "hal.values", "cpctl.store"),
+    "cpctl.store": ("cpctl.core", "hal.values", "hal.late", "cpctl.store"),
     "cpctl.link": ("cpctl.core", "hal.values", "cpctl.dialects", "cpctl.store", "cpctl.link"),
     "cpctl.services": ("cpctl.core", "cpctl.store", "cpctl.services", "cpctl.slots"),
     "cpctl.slots": (),
