@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 PASSWORD, PROFILE = "link.password", "link.security_profile"
 SETTINGS = (PASSWORD, PROFILE)
 KEPT_PASSWORD = "secret.other_password"
+KEPT_NEWER = "security.other_password"  # that the other one is the newer
 KEPT_PROFILE = "security.other_profile"
 
 LEAST_BYTES, MOST_BYTES, MOST_CHARACTERS = 16, 20, 40  # of a password; A00.FR.205
@@ -64,13 +65,15 @@ class Secret:
 @dataclass(frozen=True)
 class Access:
     """What there is to get in with. `other_*`: what held before a change that has not proved
-    itself yet; an `other_password` of "" is the one of the configuration."""
+    itself yet; an `other_password` of "" is the one of the configuration. `other_is_newer`: it was
+    refused where the old one was taken, and waits for the central system to know it."""
 
     configured_password: bool = False
     csms_root: bool = False
     certificate: bool = False
     other_profile: int | None = None
     other_password: Secret | None = None
+    other_is_newer: bool = False
 
 
 def is_told(kind: str, notify: str) -> bool:
@@ -147,7 +150,8 @@ def restored(kept: "Mapping[str, str]") -> Access:
     """What the previous life had not finished. A profile that cannot be read is none."""
     profile, password = kept.get(KEPT_PROFILE, ""), kept.get(KEPT_PASSWORD)
     return Access(other_profile=int(profile) if profile in ("0", "1", "2", "3") else None,
-                  other_password=None if password is None else Secret(password))
+                  other_password=None if password is None else Secret(password),
+                  other_is_newer=KEPT_NEWER in kept)
 
 
 def changed(station: "Station", event: SettingChangeRequested, now: Now, settings: Settings
@@ -173,15 +177,13 @@ def _password(station: "Station", event: SettingChangeRequested, text: str, now:
         return station, (_refused(event, "bad_value", "32 to 40 hex digits, or 16 to 40 characters"
                                                       " (compat.authkey_encoding)"),)
     present, other = settings.text(PASSWORD), station.access.other_password
-    if other is None and text != present:
-        other = Secret(present)
-    station = replace(station, access=replace(station.access, other_password=other))
-    effects: tuple[Effect, ...] = (
+    if text != present and (other is None or station.access.other_is_newer):
+        other = Secret(present)  # the one that was taken last
+    station, effects = _with_other(station, other, newer=False)
+    effects += (
         SaveSetting(PASSWORD, text),
         raised("ReconfigurationOfSecurityParameters", "AuthorizationKey changed", now),
         Answer(event.request, Reply(Outcome.ACCEPTED)))
-    if other is not None:
-        effects = (Keep(KEPT_PASSWORD, other.text), *effects)
     if settings.integer(PROFILE) in (1, 2):
         effects += (Reconnect("the password was changed"),)
     return station, effects
@@ -252,16 +254,24 @@ def _profile_proved(station: "Station", event: AccessProved, now: Now, settings:
 
 def _password_proved(station: "Station", event: AccessProved, now: Now, settings: Settings
                      ) -> Moved:
-    """E-33: the new password has proved itself, or the old one is the better of the two."""
-    other = station.access.other_password
+    """E-33: the newer password has proved itself, or the older one is the better of the two."""
+    access, present = station.access, Secret(settings.text(PASSWORD))
+    other = access.other_password
     if other is None or event.other_password is None:
         return station, ()
     if not event.other_password:
-        station = replace(station, access=replace(station.access, other_password=None))
-        return station, (Keep(KEPT_PASSWORD, None),)
-    present = Secret(settings.text(PASSWORD))
-    station = replace(station, access=replace(station.access, other_password=present))
-    return station, (
-        Keep(KEPT_PASSWORD, present.text), SaveSetting(PASSWORD, other.text),
-        raised("ReconfigurationOfSecurityParameters",
-               "AuthorizationKey back to the previous one: the new one was refused", now))
+        return (station, ()) if access.other_is_newer else _with_other(station, None, newer=False)
+    newer = access.other_is_newer
+    station, effects = _with_other(station, None if newer else present, newer=not newer)
+    which = "the new one is known now" if newer else "back to the one before, the new is refused"
+    return station, (*effects, SaveSetting(PASSWORD, other.text), raised(
+        "ReconfigurationOfSecurityParameters", f"AuthorizationKey: {which}", now))
+
+
+def _with_other(station: "Station", other: Secret | None, *, newer: bool) -> Moved:
+    """What is there beside the password in use, kept over restarts."""
+    newer = newer and other is not None
+    station = replace(station, access=replace(
+        station.access, other_password=other, other_is_newer=newer))
+    return station, (Keep(KEPT_PASSWORD, None if other is None else other.text),
+                     Keep(KEPT_NEWER, "yes" if newer else None))

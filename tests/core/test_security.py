@@ -126,6 +126,32 @@ def test_an_old_password_that_is_still_taken_holds_again_and_the_new_one_waits()
 
 
 @pytest.mark.requirement("16.SEC.4")
+def test_the_new_password_waits_until_the_central_system_knows_it():
+    world = station(profile=1, password=KEY)
+    change(world, "link.password", OTHER)
+    world.tell(ev.AccessProved(1, other_password=True))
+
+    world.tell(ev.AccessProved(1, other_password=False))
+    assert world.kept[security.KEPT_PASSWORD] == OTHER
+    world.tell(ev.AccessProved(1, other_password=True))
+
+    assert world.settings.text("link.password") == OTHER
+    assert not {security.KEPT_PASSWORD, security.KEPT_NEWER} & set(world.kept)
+
+
+@pytest.mark.requirement("16.SEC.4")
+def test_a_change_while_a_new_password_waits_keeps_the_one_that_is_taken():
+    world = station(profile=1, password=KEY)
+    change(world, "link.password", OTHER)
+    world.tell(ev.AccessProved(1, other_password=True))
+
+    change(world, "link.password", "a third password")
+
+    assert world.kept[security.KEPT_PASSWORD] == KEY
+    assert security.KEPT_NEWER not in world.kept
+
+
+@pytest.mark.requirement("16.SEC.4")
 def test_a_connection_without_a_password_proves_none():
     world = station(profile=3, password=KEY)
     change(world, "link.password", OTHER)
