@@ -65,7 +65,9 @@ class AccessDesk:
         is installed for later must not lock the station out today."""
         sets = tuple(_texts(one) for one in self._app.certificates.trust_sets())
         alone = self._app.loop.settings.flag("security.additional_root_check")
-        if self._app.config.csms.ca_file is None and not (sets and alone):
+        config = self._app.config
+        named = config.csms.ca_file is not None or bool(config.certificates.csms_root)
+        if not named and not (sets and alone):
             return (*sets, ())
         return sets
 

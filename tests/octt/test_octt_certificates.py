@@ -231,6 +231,19 @@ async def test_a_bad_root_is_rejected_and_told(station: Octt) -> None:
     await station.until(lambda: security_events(station, "InvalidCentralSystemCertificate"), 60)
 
 
+@pytest.mark.requirement("InstallCertificate.conf:Failed", "16.SEC.12", "M05.FR.04")
+@case()
+async def test_a_store_that_cannot_be_written_is_a_failure_of_ours(station: Octt) -> None:
+    assert station.app is not None
+    keys = station.app.certificates.path
+    keys.rename(keys.with_name("elsewhere"))
+
+    assert await install(station, CSMS, ROOT.pem) == "Failed"
+
+    keys.with_name("elsewhere").rename(keys)
+    assert await install(station, CSMS, ROOT.pem) == "Accepted"
+
+
 @pytest.mark.requirement("CertificateSigned.req", "16.SEC.9")
 @case()
 async def test_a_chain_of_a_hundred_thousand_characters_is_no_message(station: Octt) -> None:

@@ -30,25 +30,30 @@ Story = Callable[[World], Awaitable[None]]
 
 
 def run(story: Story, *, own_days: float = 3.0, tls: bool = False, trust: Authority = ROOT,
-        options: str = "") -> None:
+        options: str = "", section: bool = False) -> None:
     """A station whose certificate began on the MORNING and ends `own_days` later. `tls`: under
-    security profile 3, over real sockets."""
+    security profile 3, over real sockets. `section`: the root stands in [certificates]."""
     async def told() -> None:
-        async with station_with(own_days=own_days, tls=tls, trust=trust, options=options) as one:
+        async with station_with(own_days=own_days, tls=tls, trust=trust, options=options,
+                                section=section) as one:
             await story(one)
 
     virtual_loop.run(told(), loop=LapseLoop() if tls else None)
 
 
 @asynccontextmanager
-async def station_with(*, own_days: float, tls: bool, trust: Authority, options: str
-                       ) -> AsyncIterator[World]:
+async def station_with(*, own_days: float, tls: bool, trust: Authority, options: str,
+                       section: bool) -> AsyncIterator[World]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "ca.pem").write_text(trust.pem)
         ROOT.client("PP2-0001", valid=span(MORNING - HOUR, own_days)).write(folder, "own")
-        csms = (f'ca_file = "{folder}/ca.pem"\nclient_cert_file = "{folder}/own.pem"\n'
+        csms = (f'client_cert_file = "{folder}/own.pem"\n'
                 f'client_key_file = "{folder}/own.key"\n')
+        if section:
+            options += f'[certificates]\ncsms_root = ["{folder}/ca.pem"]\n'
+        else:
+            csms += f'ca_file = "{folder}/ca.pem"\n'
         over: dict[str, Any] = {}
         if tls:
             csms += "security_profile = 3\n"
@@ -253,3 +258,14 @@ def test_a_root_is_replaced_without_ever_locking_the_station_out() -> None:
         assert len(roots(station)) == 1
 
     run(story, tls=True, own_days=300, options="[options]\nsecurity.additional_root_check = true")
+
+
+def test_roots_of_the_certificates_section_are_trusted_and_no_others() -> None:
+    async def story(station: World) -> None:
+        assert station.app is not None
+        assert len(roots(station)) == 1
+        await station.power_cut()
+        await station.until(lambda: station.central.online, 600)
+        assert () not in station.app.access.choices().trust  # that would be the machine's own
+
+    run(story, tls=True, own_days=300, section=True)
