@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -131,6 +132,17 @@ def test_refusal_has_its_exit_code_and_a_next_step(line: str, code: int, cli: Cl
     assert found == code, (out, err)
     if code != 8:
         assert err.startswith("cpctl: ") and err.count("\n") == 2, err
+
+
+def test_support_bundle_is_written_without_tokens(cli: Cli, tmp_path: Path) -> None:
+    code, out, err = cli("support", "bundle", "-o", str(tmp_path / "b.tgz"))
+
+    assert (code, err) == (0, ""), out
+    with tarfile.open(tmp_path / "b.tgz") as archive:
+        texts = [archive.extractfile(one).read().decode()  # type: ignore[union-attr]
+                 for one in archive.getmembers()]
+    assert any("start: first" in text for text in texts)
+    assert not any("04A1B2C3" in text for text in texts)
 
 
 def test_second_daemon_ends_before_it_touches_anything(cli: Cli, folder: Path) -> None:

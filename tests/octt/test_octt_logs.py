@@ -4,13 +4,19 @@ import json
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from support.file_servers import FileServer, Trouble, ftp_server, http_server
+from support import virtual_loop
+from support.file_servers import FileServer, Trouble, ftp_server, http_server, sftp_server
+from support.lapse_loop import LapseLoop
 from support.octt import Octt, case
+from support.pki import Authority
+from support.world import world
 
 from cpctl.core.events import SecurityEventNoticed
 
+ROOT = Authority("Files Root")
 pytestmark = pytest.mark.real
 
 
@@ -297,3 +303,32 @@ async def test_an_end_that_came_while_offline_is_told_with_the_next_connection(s
         await station.until(lambda: told(station, "LogStatusNotification")[-1:] == ["Uploaded"])
 
         assert told(station, "LogStatusNotification") == ["Uploading", "Uploaded"]
+
+
+@pytest.mark.requirement("16.DIAG.4")
+@pytest.mark.parametrize(("configured", "word"), [(True, "Uploaded"), (False, "UploadFailed")])
+def test_a_file_server_is_trusted_by_the_roots_of_the_central_system(
+        tmp_path: Path, word: str, *, configured: bool) -> None:
+    (tmp_path / "uploads").mkdir()
+    ca_file = (ROOT if configured else Authority("Another Root")).write(tmp_path, "root")[0]
+
+    async def story() -> None:
+        async with world(real_sockets=True, csms=f'ca_file = "{ca_file}"') as station:
+            with http_server(tmp_path / "uploads", tls=ROOT.server("127.0.0.1")) as server:
+                await station.central.call("GetDiagnostics", {"location": server.url(""),
+                                                              "retries": 0})
+                await station.until(
+                    lambda: told(station, "DiagnosticsStatusNotification")[-1:] == [word])
+
+    virtual_loop.run(story(), loop=LapseLoop())
+
+
+@pytest.mark.requirement("16.DIAG.4")
+@case()
+async def test_diagnostics_go_over_sftp_too(station: Octt) -> None:
+    with folder_of(station, sftp_server) as server:
+        answer = await station.central.call("GetDiagnostics", {"location": server.url("")})
+        await station.until(
+            lambda: told(station, "DiagnosticsStatusNotification")[-1:] == ["Uploaded"])
+
+        assert (server.folder / answer["fileName"]).stat().st_size > 1000

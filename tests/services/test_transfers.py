@@ -374,6 +374,22 @@ def test_a_server_that_offers_no_tls_gets_no_password(tmp_path: Path) -> None:
     assert not any(line.startswith("USER") for line in server.seen)
 
 
+def test_tls_from_the_first_byte_is_spoken_on_its_port(tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, so that another port may stand for 990."""
+    from cpctl.services import transfer_ftp
+    from cpctl.services.transfer_child import work
+
+    file = tmp_path / "log"
+    file.write_bytes(content(200_000))
+    with serving("ftps", tmp_path / "there", implicit=True) as server:
+        monkeypatch.setattr(transfer_ftp, "IMPLICIT_FTPS", server.port)
+        work({"act": "upload", "url": server.url(), "file": str(file), "roots": ROOT.pem,
+              "idle_s": 5.0, "name": "log", "resume": False, "post": False}, lambda told: None)
+
+        assert (server.folder / "log").read_bytes() == content(200_000)
+
+
 def test_a_host_key_that_changes_is_refused(tmp_path: Path) -> None:
     with serving("sftp", tmp_path / "there") as server:
         run(upload(tmp_path, server.url()))
@@ -477,6 +493,17 @@ def test_a_server_that_hangs_is_left(kind: str, tmp_path: Path) -> None:
         failed = failing(upload(tmp_path, server.url(), moves=moves))
 
     assert failed.kind == "timeout"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_takes_the_connection_and_says_nothing_is_left(kind: str, tmp_path: Path
+                                                                     ) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"{kind}://127.0.0.1:{mute.getsockname()[1]}/a"
+        failed = failing(download(tmp_path, url, moves=transfers(tmp_path, idle_s=0.3)))
+
+    assert failed.kind in ("timeout", "unreachable")
+    assert "answer" in failed.detail
 
 
 def test_a_transfer_has_an_end_however_slow_it_is(tmp_path: Path) -> None:

@@ -237,8 +237,11 @@ def http_server(folder: Path, *, tls: Credential | ssl.SSLContext | None = None,
 
 @contextlib.contextmanager
 def ftp_server(folder: Path, *, tls: Credential | None = None, offers_tls: bool = True,
-               writable: bool = True) -> Iterator[FileServer]:
-    """Demands the login USER and PASSWORD; with `tls` also AUTH TLS and encrypted data."""
+               implicit: bool = False, writable: bool = True) -> Iterator[FileServer]:
+    """Demands the login USER and PASSWORD; with `tls` also AUTH TLS and encrypted data.
+
+    `implicit`: TLS from the first byte instead, as on port 990.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from pyftpdlib.authorizers import DummyAuthorizer
@@ -255,6 +258,7 @@ def ftp_server(folder: Path, *, tls: Credential | None = None, offers_tls: bool 
     if tls is not None and offers_tls:
         handler.ssl_context = _openssl(tls)
         handler.tls_control_required = handler.tls_data_required = True
+        handler.implicit = implicit
     loop = IOLoop()
     server = FTPServer(("127.0.0.1", 0), handler, ioloop=loop)
     station.port = server.address[1]
@@ -299,6 +303,12 @@ def _ftp_handler(tls: bool) -> Any:
         auth_failed_timeout = 0
         station: FileServer
         trouble: Trouble | None = None
+        implicit = False
+
+        def handle(self) -> None:
+            if self.implicit:
+                self.secure_connection(self.ssl_context)
+            super().handle()
 
         def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
             if cmd != "PASS":
