@@ -71,7 +71,7 @@ async def test_a_remote_start_of_the_reserving_id_is_accepted_and_of_another_is_
 
 
 @case("TC_047_CS")
-@requirement("16.RES.4")
+@requirement("16.RES.4", "StatusNotification.req:Reserved")
 async def test_a_reservation_expires(station: Octt) -> None:
     await reserved(station, minutes=2)
 
