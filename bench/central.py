@@ -8,6 +8,7 @@ It is told what to do by lines of JSON on its standard input and answers each on
     {"do": "kill", "pid": 1, "signal": 10, "action": …, "count": …}   answered when done
     {"do": "flood", "per_s": 200}   {"do": "calm"}               calls to the station
 
+With two arguments, a certificate and its key, the port speaks TLS.
 A client on /echo gets back what it sends: the raw ping-pong that others are compared with.
 """
 
@@ -15,6 +16,7 @@ import asyncio
 import contextlib
 import json
 import os
+import ssl
 import sys
 import time
 from typing import Any
@@ -132,12 +134,20 @@ async def main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     async with serve(
         central.attend, "127.0.0.1", 0, subprotocols=[Subprotocol("ocpp1.6")],
-        ping_interval=None, compression=None, select_subprotocol=_first,
+        ping_interval=None, compression=None, select_subprotocol=_first, ssl=_tls(*sys.argv[1:]),
     ) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         print(json.dumps(port), flush=True)
         while line := await orders.readline():
             print(json.dumps(await central.obey(json.loads(line))), flush=True)
+
+
+def _tls(*files: str) -> ssl.SSLContext | None:
+    if not files:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    return context
 
 
 def _first(connection: ServerConnection, offered: Any) -> Any:

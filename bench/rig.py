@@ -36,7 +36,7 @@ on_reset = "exit"
 [csms]
 url = "{url}"
 versions = ["1.6"]
-security_profile = 0
+{security}
 [ocpp16]
 MeterValueSampleInterval = 60
 LocalPreAuthorize = false
@@ -74,18 +74,19 @@ def needed(program: str) -> str:
 
 
 class Central:
-    """The process of `central.py`."""
+    """The process of `central.py`; with `tls`, certificate and key, it speaks TLS."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
+        self._scheme = "ws" if tls is None else "wss"
         self._process = subprocess.Popen(
-            [PYTHON, "-m", "bench.central"], cwd=ROOT, text=True,
+            [PYTHON, "-m", "bench.central", *(str(one) for one in tls or ())], cwd=ROOT, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT,
         )  # fmt: skip
         self.port = int(self._answer())
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/ocpp"
+        return f"{self._scheme}://127.0.0.1:{self.port}/ocpp"
 
     @property
     def echo_url(self) -> str:
@@ -122,13 +123,14 @@ class Central:
 class Station:
     """A folder with a configuration, and the daemon on it."""
 
-    def __init__(self, url: str, folder: Path):
+    def __init__(self, url: str, folder: Path, security: str = "security_profile = 0"):
         self.folder = folder
         self.socket = folder / "s"
         self.config = folder / "cpctl.toml"
         self.log = folder / "log"
         self.config.write_text(
-            CONFIG.format(url=url, socket=self.socket, store=folder / "store"), encoding="utf-8"
+            CONFIG.format(url=url, socket=self.socket, store=folder / "store", security=security),
+            encoding="utf-8",
         )
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -170,8 +172,8 @@ class Station:
 
 
 @contextlib.contextmanager
-def central() -> Iterator[Central]:
-    made = Central()
+def central(tls: tuple[Path, Path] | None = None) -> Iterator[Central]:
+    made = Central(tls)
     try:
         yield made
     finally:
@@ -179,18 +181,33 @@ def central() -> Iterator[Central]:
 
 
 @contextlib.contextmanager
-def station(url: str) -> Iterator[Station]:
+def station(url: str, security: str = "security_profile = 0") -> Iterator[Station]:
     """A fresh station on a real file system (fsync costs nothing on a tmpfs)."""
     place = ROOT / ".bench"
     place.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place) as folder:
-        made = Station(url, Path(folder))
+        made = Station(url, Path(folder), security)
         if len(str(made.socket)) > 100:
             raise CannotMeasure(f"the path {made.socket} is too long for a socket")
         try:
             yield made
         finally:
             made.stop()
+
+
+@contextlib.contextmanager
+def certificate() -> Iterator[tuple[Path, Path]]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    with tempfile.TemporaryDirectory() as folder:
+        made, key = Path(folder) / "csms.pem", Path(folder) / "csms.key"
+        done = run(
+            needed("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
+            "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(key), "-out", str(made),
+            "-days", "2", "-subj", "/CN=bench", "-addext", "subjectAltName=IP:127.0.0.1",
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise CannotMeasure(f"openssl: {done.stderr.strip()[-200:]}")
+        yield made, key
 
 
 def compile_all() -> None:

@@ -12,6 +12,7 @@ from bench.rig import (
     Station,
     callgrind,
     central,
+    certificate,
     counted,
     instructions,
     run,
@@ -70,7 +71,25 @@ def rest() -> list[Row]:
             row("wake-ups at idle, simulated board", per_s, 1.5, "/s",
                 beside=f"over {IDLE_S:.0f} s, all threads"),
         ]  # fmt: skip
-        return [*rows, *status(post)]
+        rows += status(post)
+    return [*rows, with_tls()]
+
+
+def with_tls() -> Row:
+    """At idle over TLS, security profile 2."""
+    with certificate() as files, central(files) as csms:
+        secret = files[0].with_name("password")
+        secret.touch(mode=0o600)
+        secret.write_text("0123456789abcdef0123456789abcdef", encoding="ascii")
+        security = (f'security_profile = 2\nca_file = "{files[0]}"\n'
+                    f'password_file = "{secret}"')
+        with station(csms.url, security) as post:
+            _until_booted(csms, post)
+            time.sleep(8.0)
+            assert post.process is not None
+            pid = post.process.pid
+            return row("memory at idle with TLS (RSS)", memory_mib(pid, "VmRSS"), 42, "MiB",
+                       digits=1, beside=f"{memory_mib(pid, 'RssAnon'):.1f} MiB of it our own")
 
 
 def wake_ups(pid: int) -> int:
