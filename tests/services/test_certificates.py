@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from support import virtual_loop
@@ -80,7 +80,9 @@ def as_root(subject: str = "Bad root", *, key: Any = None, signer: Any = None,
     if critical:
         builder = builder.add_extension(x509.UnrecognizedExtension(
             x509.ObjectIdentifier(critical), b"\x05\x00"), critical=True)
-    return builder.sign(signer or key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+    by: Any = signer or key
+    how = None if isinstance(by, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return builder.sign(by, how).public_bytes(Encoding.PEM).decode()
 
 
 def armoured(der: bytes) -> str:
@@ -94,6 +96,31 @@ def with_sha1() -> str:
         Encoding.DER)
     rsa = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01"
     return armoured(der.replace(rsa + b"\x0b", rsa + b"\x05"))
+
+
+def with_serial(serial: int) -> str:
+    """A root with that serial number put into it, and every length mended."""
+    der = x509.load_pem_x509_certificate(as_root(serial=0x7F112233).encode()).public_bytes(
+        Encoding.DER)
+    old, new = bytes.fromhex("02047f112233"), serial.to_bytes(21, "big")
+    at = der.index(old)
+    grown = len(new) - 4
+
+    def length(where: int) -> bytes:
+        return (int.from_bytes(der[where:where + 2], "big") + grown).to_bytes(2, "big")
+
+    return armoured(der[:2] + length(2) + der[4:6] + length(6) + der[8:at]
+                    + bytes([2, len(new)]) + new + der[at + 6:])
+
+
+def swapped_dates() -> str:
+    """A root whose two dates have changed places."""
+    der = x509.load_pem_x509_certificate(as_root().encode()).public_bytes(Encoding.DER)
+    first, second = (f"{one:%y%m%d%H%M%S}Z".encode()
+                     for one in (NOON - 10 * DAYS, NOON + 10 * DAYS))
+    at, behind = der.index(first), der.index(second)
+    between = der[at + len(first):behind]
+    return armoured(der[:at] + second + between + first + der[behind + len(second):])
 
 
 # --- install -------------------------------------------------------------------------------------
@@ -164,6 +191,9 @@ BAD_ROOTS = {
     "a DSA key": as_root(key=dsa.generate_private_key(2048)),
     "SHA-1": with_sha1(),
     "a wrong signature": as_root(signer=new_key()),
+    "ends before it begins": swapped_dates(),
+    "a serial number of 21 bytes": with_serial(0x7F << 160 | 1),
+    "something else beside it": ROOT.pem + ROOT.pem.replace("CERTIFICATE", "X509 CRL"),
     "a critical extension nobody knows": as_root(critical="1.3.6.1.4.1.55555.1"),
 }
 
@@ -224,6 +254,35 @@ def test_while_the_clock_is_not_trusted_dates_are_no_reason(tmp_path: Path) -> N
         station.clock.quality = TimeQuality.FLOOR
         reply = await install(station, BAD_ROOTS["an expired one"])
         assert reply.outcome is Outcome.ACCEPTED
+
+    run(tmp_path, story)
+
+
+@pytest.mark.requirement("A00.FR.502", "A00.FR.503")
+@pytest.mark.parametrize("key", [
+    ec.generate_private_key(ec.SECP224R1()), ed25519.Ed25519PrivateKey.generate()],
+    ids=["224 bits", "ed25519"])
+def test_the_smallest_and_the_newest_curves_are_taken(tmp_path: Path, key: Any) -> None:
+    async def story(station: Station) -> None:
+        assert (await install(station, as_root(key=key))).outcome is Outcome.ACCEPTED
+
+    run(tmp_path, story)
+
+
+@pytest.mark.requirement("A00.FR.504")
+def test_a_signature_that_is_not_secure_is_named(tmp_path: Path) -> None:
+    async def story(station: Station) -> None:
+        assert "sha1" in (await install(station, with_sha1())).hint
+
+    run(tmp_path, story)
+
+
+@pytest.mark.parametrize("serial", [1, 0x7F << 152])
+def test_serial_numbers_from_one_to_twenty_bytes_are_taken(tmp_path: Path, serial: int) -> None:
+    async def story(station: Station) -> None:
+        assert (await install(station, as_root(serial=serial))).outcome is Outcome.ACCEPTED
+        (told,) = await listed(station)
+        assert told.serial == f"{serial:x}"
 
     run(tmp_path, story)
 

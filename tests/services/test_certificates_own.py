@@ -214,6 +214,16 @@ def test_a_chain_in_the_wrong_order_with_the_root_in_it_is_put_right(tmp_path: P
 
 
 @pytest.mark.requirement("16.SEC.9")
+def test_ten_certificates_are_not_too_many(tmp_path: Path) -> None:
+    async def story(station: Station) -> None:
+        pem = issued(await requested(station))
+        station.settings = station.settings.with_text("security.chain_max", "10000")
+        assert (await signed(station, pem * 10)).outcome is Outcome.ACCEPTED
+
+    run(tmp_path, story)
+
+
+@pytest.mark.requirement("16.SEC.9")
 def test_the_same_again_is_accepted_again(tmp_path: Path) -> None:
     async def story(station: Station) -> None:
         csr = (await requested(station)).public_bytes(Encoding.PEM).decode()
