@@ -364,7 +364,7 @@ def composite(station: Station, evse: Evse | None, connector: int | None, durati
         course, relevant = _course_of(station, evse, connector, now, settings)
     limit_at = _capped(station, of_station, course)
     if unit is None:
-        unit = _spoken_unit(relevant, of_station, named=evse is not None)
+        unit = _spoken_unit((*(relevant if evse is not None else ()), *of_station), settings)
     said = _sayer(limit_at, unit, station.layout.nominal_voltage_v)
     periods, told_s = _periods(said, (*of_station, *relevant), duration_s, now)
     return CompositeSchedule(
@@ -372,11 +372,11 @@ def composite(station: Station, evse: Evse | None, connector: int | None, durati
         periods, connector if evse is not None else None)
 
 
-def _spoken_unit(relevant: Sequence[Placed], of_station: Stack, *, named: bool) -> RateUnit:
-    for one in (*(relevant if named else ()), *of_station):
+def _spoken_unit(relevant: Sequence[Placed], settings: Settings) -> RateUnit:
+    for one in relevant:
         if one.is_valid(0) and one.period(0) is not None:
             return one.profile.schedule.unit
-    return RateUnit.AMPERE
+    return RateUnit.AMPERE if "current" in settings.names("smart.rate_units") else RateUnit.WATT
 
 
 def _course_of(station: Station, evse: Evse, connector: int | None, now: Now,

@@ -76,7 +76,9 @@ def _bound(station: Station, one: InstalledProfile) -> InstalledProfile:
     evse = station.evse(one.evse)
     if one.profile.purpose is not Purpose.TX or evse is None or evse.session is None:
         return one
-    return replace(one, profile=replace(one.profile, transaction=evse.session.no))
+    connector = evse.connector if len(evse.layout.connectors) > 1 else None
+    return replace(one, connector=connector,
+                   profile=replace(one.profile, transaction=evse.session.no))
 
 
 def _count(station: Station) -> int:

@@ -16,17 +16,11 @@ from support.charging import (
 from support.core_world import START, World, evse_layout
 
 from cpctl.core.charging_profiles import MOST_STEPS
-from cpctl.core.profiles import (
-    Purpose,
-    Recurrency,
-)
+from cpctl.core.profiles import Period, Purpose, Recurrency
 
 requirement = pytest.mark.requirement
 ONE = (evse_layout(1),)
 TWO = (evse_layout(1), evse_layout(2))
-
-
-# --- the composite schedule ----------------------------------------------------------------------
 
 
 @requirement("16.SC.23")
@@ -47,6 +41,13 @@ def test_the_unit_is_that_of_the_prevailing_profile_when_none_is_asked_for() -> 
     assert told(world, 300).unit is WATT
     world.advance(61)
     assert told(world, 300).unit is AMPERE
+
+
+@requirement("16.SC.23")
+def test_a_station_that_speaks_of_power_alone_tells_watts() -> None:
+    world = World(*ONE, settings={"smart.rate_units": ("power",)}).boot()
+
+    assert told(world, 300).periods == (Period(0, 22_080.0, 3),)
 
 
 @requirement("16.SC.23")

@@ -379,6 +379,19 @@ def test_a_later_profile_of_the_same_level_replaces_that_of_the_remote_start() -
     assert {one.profile.id for one in world.station.profiles} == {10, 11}
 
 
+@requirement("16.RSTART.5")
+def test_at_one_of_two_connectors_too_the_later_profile_replaces_that_of_the_start() -> None:
+    world = World(EvseLayout(1, connectors=(ConnectorLayout(1), ConnectorLayout(2)))).boot()
+    world.ask(ev.StartRequested, token=ANNA, evse=1, connector=1, profile=FOR_START)
+    world.plug()
+
+    install(world, profile(11, (0, 9.0), purpose=TX), 1, connector=1)
+    assert [one.profile.id for one in world.station.profiles] == [11]
+
+    world.ask(ev.ClearProfilesRequested, everywhere=False, evse=1, connector=1)
+    assert world.station.profiles == ()
+
+
 # --- how long it is kept -------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import pytest
+from support.core_world import World
 from support.profile_model import ChargePoint, Entry, Post, look_up
 
 from cpctl.core import charging_profiles, profile_requests
@@ -30,6 +31,7 @@ from cpctl.core.settings import Settings
 from cpctl.core.state import Evse, Plug, Session, Transaction, TxState
 from cpctl.core.station import new
 from cpctl.core.values import EvseLayout, Origin, Outcome, RequestId, StationLayout
+from hal.values import OfferKind
 
 SETS = 10_000
 BATCHES = 10
@@ -288,3 +290,72 @@ def test_the_model_itself_is_not_blind() -> None:
 
     with pytest.raises(AssertionError):
         Comparison(pair, int(NOON.timestamp()), 4 * GRAIN_S).run()
+
+
+# --- obeyed by a station in the midst of a charge ------------------------------------------------
+
+
+def told_to_the_car(amps: Fraction) -> float:
+    """Tenths, rounded down; below 6 A nothing."""
+    rounded = int(amps * 10) / 10
+    return rounded if rounded >= 6 else 0.0
+
+
+class Charge:
+    """A car charging at a station in virtual time, and the model's opinion of it."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.world = World(EvseLayout(1), start=NOON).boot()
+        self.model = ChargePoint({1: Post(Fraction(32), 3)})
+        self.world.charging()
+        self.began_ns = self.world.mono_ns
+        self.model.posts[1].transaction = 1, self.second
+
+    @property
+    def second(self) -> int:
+        return int(self.world.now.utc.timestamp())
+
+    def install(self) -> None:
+        rng = self.rng
+        kind = rng.choice((ProfileKind.ABSOLUTE, ProfileKind.RELATIVE))
+        purpose = rng.choice((Purpose.TX_DEFAULT, Purpose.TX))
+        starts = sorted(rng.sample(range(1, 1200), rng.choice((0, 1, 3, 6))))
+        periods = tuple(Period(start_s, rng.choice(LIMITS)) for start_s in (0, *starts))
+        start = None
+        if kind is ProfileKind.ABSOLUTE:
+            start = self.world.now.utc.replace(microsecond=0) + timedelta(
+                seconds=rng.randint(-600, 300))
+        profile = ChargingProfile(
+            rng.randrange(5), rng.randrange(3), purpose, kind,
+            Schedule(RateUnit.AMPERE, periods, start, rng.choice((None, rng.randint(1, 900)))))
+        accepted = self.model.set(1, profile, self.second)
+        outcome = self.world.ask(ev.SetProfileRequested, profile=profile, evse=1).outcome
+        assert accepted and outcome is Outcome.ACCEPTED
+
+    def look(self) -> None:
+        second = self.second
+        found = self.model.course(1, second, second + 1).at(second)
+        amps, _ = self.model.local(self.model.posts[1], found)
+        place = self.world.place()
+        if place.coil and place.offer.kind is OfferKind.NONE:
+            return  # the car was asked to stop and has not: first the contactor opens
+        assert place.offer.current_a == told_to_the_car(amps), (second, found)
+
+
+@pytest.mark.requirement("16.SC.1", "16.SC.3", "16.SC.4", "16.SC.10", "16.SC.12")
+@pytest.mark.parametrize("seed", range(60))
+def test_what_the_model_says_is_on_the_pilot_in_the_same_second(seed: int) -> None:
+    """All moments are whole seconds; time passes from deadline to deadline."""
+    print(f"seed {seed}")
+    charge = Charge(random.Random(seed))
+    charge.look()
+    for _ in range(40):
+        if charge.rng.random() < 0.2:
+            charge.install()
+            charge.look()
+        charge.world.advance(charge.rng.choice((1, 1, 7, 20, 90)), meter_each_s=10)
+        charge.world.meter(charge.world.place().register_wh)  # one that is silent suspends too
+        charge.look()
+    assert len(charge.world.started()) == 1
+    assert charge.world.ended() == []
