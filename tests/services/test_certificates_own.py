@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from support import virtual_loop
-from support.pki import Authority, new_key
+from support.pki import Authority, Credential, new_key
 from support.pki_certs import NOON, SERIAL, Station, named, span, write_client
 
 from cpctl.core.events import CertificateInstallRequested, CertificateSignedRequested
@@ -251,7 +251,7 @@ def test_an_answer_to_the_request_before_the_last_is_taken(tmp_path: Path) -> No
 
 
 def issued(csr: x509.CertificateSigningRequest, *, subject: x509.Name | None = None,
-           authority: Authority = ROOT, days: tuple[datetime, datetime] | None = None,
+           authority: Credential = ROOT, days: tuple[datetime, datetime] | None = None,
            key: Any = None, ca: bool = False, purposes: Any = (ExtendedKeyUsageOID.CLIENT_AUTH,),
            signature: bool = True, critical: str = "") -> str:
     """A certificate for `csr` with something different, in PEM."""
@@ -273,6 +273,32 @@ def issued(csr: x509.CertificateSigningRequest, *, subject: x509.Name | None = N
 
 def no_organization() -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SERIAL)])
+
+
+def level(name: str, issuer: Credential, *, most_below: int | None) -> Credential:
+    """An authority that allows so many others between itself and a certificate."""
+    key = new_key()
+    builder = x509.CertificateBuilder(
+        issuer.certificate.subject, named(name), key.public_key(), x509.random_serial_number(),
+        (NOON - DAY).replace(tzinfo=None), (NOON + 900 * DAY).replace(tzinfo=None))
+    made = builder.add_extension(
+        x509.BasicConstraints(True, most_below), critical=True).sign(issuer.key, hashes.SHA256())
+    return Credential(made, key)
+
+
+@pytest.mark.requirement("16.SEC.9", "A02.FR.06")
+@pytest.mark.parametrize(("most_below", "outcome"), [
+    (0, Outcome.REJECTED), (1, Outcome.ACCEPTED), (None, Outcome.ACCEPTED)])
+def test_an_authority_is_held_to_the_length_it_allows(
+        tmp_path: Path, most_below: int | None, outcome: Outcome) -> None:
+    first = level("First", ROOT, most_below=most_below)
+    second = level("Second", first, most_below=0)
+
+    async def story(station: Station) -> None:
+        chain = issued(await requested(station), authority=second) + second.pem + first.pem
+        assert (await signed(station, chain)).outcome is outcome
+
+    run(tmp_path, story)
 
 
 OLD_LEVEL = ROOT.intermediate("Old level", valid=span(NOON - 900 * DAY, 800))
@@ -308,7 +334,7 @@ BAD_CHAINS: dict[str, Callable[[x509.CertificateSigningRequest], str]] = {
         csr, authority=FUTURE_LEVEL) + FUTURE_LEVEL.pem,
     "by one with a weak key": lambda csr: issued(csr, authority=WEAK_LEVEL) + WEAK_LEVEL.pem,
     "by one that is no authority": lambda csr: issued(
-        csr, authority=NOT_AN_AUTHORITY) + NOT_AN_AUTHORITY.pem,  # type: ignore[arg-type]
+        csr, authority=NOT_AN_AUTHORITY) + NOT_AN_AUTHORITY.pem,
     "eleven certificates": lambda csr: issued(csr) * 11,
     "a private key in it": lambda csr: issued(csr) + ROOT.key_pem,
     "too long a chain": lambda csr: issued(csr) + "\n" * 10_000,
