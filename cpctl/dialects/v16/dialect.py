@@ -98,9 +98,6 @@ class Dialect16:
         handler = incoming.HANDLERS.get(call.action)
         if handler is not None:
             return handler(call.payload, ctx)
-        refusal = incoming.REFUSALS.get(call.action)
-        if refusal is not None:
-            return Result(dict(refusal))
         return self._unanswerable(call.action)
 
     def reply(self, call: Call, reply: Reply, ctx: RenderContext) -> Result | CallError:
@@ -137,7 +134,7 @@ class Dialect16:
         return ERROR_CODES[kind]
 
     def _is_answered(self, action: str) -> bool:
-        return action in incoming.HANDLERS or action in incoming.REFUSALS
+        return action in incoming.HANDLERS
 
     def _unanswerable(self, action: str) -> CallError:
         if action in ACTIONS:

@@ -151,14 +151,6 @@ HANDLERS: Mapping[str, Handler] = {
     **{action: handler for block in BLOCKS for action, handler in block.HANDLERS.items()},
 }
 
-# Refusals that the response type can express (16.RPC.7); all other actions get NotSupported.
-REFUSALS: Mapping[str, Wire] = {
-    "CancelReservation": {"status": "Rejected"},  # no such reservation (16.RES.5)
-    "GetLocalListVersion": {"listVersion": -1},  # §5.10: lists are not supported
-    "ReserveNow": {"status": "Rejected"},  # 16.RES.1
-    "SendLocalList": {"status": "NotSupported"},  # §7.47
-}
-
 
 # --- replies ---------------------------------------------------------------------------------
 
