@@ -25,6 +25,7 @@ from cpctl.core.jobs import CertificateHash
 from cpctl.services.certificate_about import About, told_of
 from cpctl.services.child import ChildFailed, Told, serve
 from cpctl.store.certificates import key_file_of
+from cpctl.store.errors import StoreError
 from cpctl.store.key_files import KeyFolder
 
 MOST_CERTIFICATES = 10  # in one text
@@ -364,9 +365,13 @@ WORK: dict[str, Callable[[Told], Told]] = {
 
 
 def work(order: Told, tell: Callable[[Told], None]) -> Told:
-    """Carry out one order."""
-    warnings.simplefilter("ignore")  # of serial numbers that we judge ourselves
-    return WORK[order["do"]](order)
+    """Carry out one order. Raises ChildFailed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of serial numbers that we judge ourselves
+        try:
+            return WORK[order["do"]](order)
+        except (StoreError, OSError) as error:
+            raise ChildFailed("store", str(error)) from error
 
 
 def limited() -> None:

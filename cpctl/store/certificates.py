@@ -200,10 +200,11 @@ class CertificateStore:
                    ) -> CertificateStore:
         """The store in the folder `path`, which is made if need be. Raises StoreError."""
         folder = KeyFolder(path, trace) if trace is not None else KeyFolder(path)
+        utc = now().utc
 
         def job() -> tuple[State, bool, tuple[Waiting, ...]]:
             folder.prepare()
-            state, rebuilt = _read(folder, now().utc)
+            state, rebuilt = _read(folder, utc)
             return state, rebuilt, _waiting(configured or Configured(), state)
 
         state, rebuilt, waiting = await writer.run(job)

@@ -53,7 +53,9 @@ def test_root_request_and_certificate_through_real_children(tmp_path: Path) -> N
     ({"do": "describe", "pem": "x" * 250_000}, "invalid"),
     ({"do": "nothing we know"}, "died"),
     ({"do": "make_key", "folder": "/proc/nowhere", "kind": "ec_p256", "common_name": SERIAL,
-      "organization": "Example"}, "died"),
+      "organization": "Example"}, "store"),
+    ({"do": "take_over", "certificate": "/nowhere", "key": "/nowhere", "folder": "/nowhere"},
+     "store"),
 ])
 def test_what_cannot_be_done_is_one_failure(order: dict[str, Any], kind: str) -> None:
     async def story() -> None:
