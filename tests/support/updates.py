@@ -9,6 +9,7 @@
 import asyncio
 import contextlib
 import functools
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -60,15 +61,17 @@ class Site:
         return str(answer["status"])
 
     def told(self, job: int | None = 7) -> list[str]:
-        """The statuses told of a signed update; None: of an unsigned one."""
-        if job is None:
-            return [one["status"] for one in self.station.calls("FirmwareStatusNotification")]
-        return [one["status"] for one in self.station.calls("SignedFirmwareStatusNotification")
-                if one.get("requestId") == job]
+        """The statuses told of a signed update (None: of an unsigned one), in order. What was
+        sent again under the same message id counts once."""
+        return [payload["status"] for action, payload in self.station.central.books.other
+                if action == ("FirmwareStatusNotification" if job is None else
+                              "SignedFirmwareStatusNotification")
+                and payload.get("requestId") == job]
 
     def events(self) -> list[str]:
         """The security events told."""
-        return [one["type"] for one in self.station.calls("SecurityEventNotification")]
+        return [payload["type"] for action, payload in self.station.central.books.other
+                if action == "SecurityEventNotification"]
 
     async def until_told(self, status: str, job: int | None = 7, limit_s: float = 900) -> None:
         """Wait for a status, starting the release that is to run whenever the station ends."""
@@ -123,7 +126,8 @@ def update_story(**options: Any) -> Callable[[Callable[..., Awaitable[None]]], A
 
             virtual_loop.run(told(), loop=LapseLoop())
 
-        del run.__wrapped__  # pytest would take the site for a fixture
+        _, *others = inspect.signature(story).parameters.values()
+        run.__signature__ = inspect.Signature(others)  # type: ignore[attr-defined]
         return run
 
     return made
