@@ -202,7 +202,8 @@ def on_released(evse: Evse, event: PowerReleased, now: Now) -> Moved:
 def on_refused(evse: Evse, event: EnergiseRefused, now: Now) -> Moved:
     power = replace(evse.power, number=max(evse.power.number, event.number),
                     refused=event.reasons)
-    if power.state is PowerState.CLOSING:
+    never_closed = power.state is PowerState.WINDING_DOWN and not power.contact_closed
+    if power.state is PowerState.CLOSING or never_closed:
         power = _later(replace(power, state=PowerState.OFF, by=None), now)
     return replace(evse, power=power), ()
 
@@ -242,13 +243,13 @@ def release_when_not_permitted(evse: Evse, around: Around, now: Now, settings: S
 
 
 def wind_down_when_not_wanted(evse: Evse, around: Around, now: Now, settings: Settings) -> Moved:
+    """First the offer goes (`set_offer`), and with it an order to close that still waits; a contact
+    that has closed meanwhile is not opened under load."""
     if evse.power.state not in (PowerState.CLOSING, PowerState.ON):
         return evse, ()
     why = why_no_power(evse, around, now, settings)
     if not why:
         return evse, ()
-    if evse.power.state is PowerState.CLOSING:
-        return released(evse, why, now)
     power = replace(evse.power, state=PowerState.WINDING_DOWN, by=now.after(around.wind_down_s))
     return replace(evse, power=power), ()
 

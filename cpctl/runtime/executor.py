@@ -177,6 +177,8 @@ def grade(effect: Effect) -> Grade:
 def _overtaken(effect: Effect, by: Effect) -> bool:
     """Whether `effect`, still waiting, means nothing any more once `by` was done."""
     if isinstance(by, SetOffer):
+        if isinstance(effect, EnergisePower):
+            return effect.evse == by.evse and by.offer.kind is not OfferKind.CURRENT
         return isinstance(effect, SetOffer) and effect.evse == by.evse
     if isinstance(by, BarPower):
         return isinstance(effect, BarPower) and effect.evse == by.evse

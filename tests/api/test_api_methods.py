@@ -216,6 +216,7 @@ def test_evse_that_is_not_there_is_told(method: str, tmp_path: Path) -> None:
     ("sim.plug", {"evse": 1, "power_w": "much"}, "number"),
     ("sim.plug", {"evse": 1, "power_w": float("inf")}, "number"),
     ("sim.plug", {"evse": 1, "auto": 1}, "true or false"),
+    ("sim.plug", {"evse": 1, "connector": "one"}, "whole number"),
     ("sim.pilot", {"evse": 1, "state": "G"}, "state of the pilot"),
     ("status", {"evse": 1}, "unknown parameter evse"),
     ("settings.set", {"name": "HeartbeatInterval", "value": "soon"}, "whole number"),

@@ -83,6 +83,12 @@ KINDS = {
     "value that an option cannot have": (
         "[csms]", "[options]\npolicy.plug_timeout = \"finish\"\n[csms]", 9,
         ["policy.plug_timeout", "finishing", "stay_preparing"]),
+    "group of EVSEs that is none": (
+        "[csms]", "[options]\nhardware.exclusive_groups = \"1-2\"\n[csms]", 9,
+        ["hardware.exclusive_groups", "1-2", "1+2"]),
+    "group with an EVSE that is not there": (
+        "[csms]", "[options]\nhardware.exclusive_groups = \"1+9\"\n[csms]", 9,
+        ["hardware.exclusive_groups", "no EVSE 9"]),
     "same setting in two places": (
         "[csms]", "[ocpp16]\nHeartbeatInterval = 60\n[options]\nlink.heartbeat_s = 60\n[csms]", 9,
         ["link.heartbeat_s", "already", ":11"]),

@@ -229,6 +229,44 @@ def test_a_path_is_not_closed_while_the_car_may_still_keep_to_a_higher_offer() -
     assert coils(world) == [True, False]
 
 
+@pytest.mark.requirement("16.SC.12")
+def test_an_order_to_close_under_way_is_not_answered_by_opening_under_load() -> None:
+    world = World().boot()
+    world.plug()
+    world.tap()
+    world.gate_answers = False
+    world.pilot(PilotState.C)  # ordered, and the gate's word is still under way
+
+    limit(world, 0)
+    withdrawn = world.place().offer
+    world.gate_answers = True
+    world.place().coil = True
+    world.tell(ev.ContactorReported(1, closed=True))
+    still = world.place().coil
+    world.pilot(PilotState.B)
+
+    assert (withdrawn, still, world.place().coil) == (NO_OFFER, True, False)
+    assert not world.ended()
+
+
+@pytest.mark.requirement("16.SC.12")
+def test_an_order_to_close_that_the_gate_refuses_after_the_limit_fell_leaves_nothing() -> None:
+    world = World().boot()
+    world.plug()
+    world.tap()
+    world.gate_answers = False
+    world.pilot(PilotState.C)
+    limit(world, 0)
+
+    world.gate_answers = True
+    world.tell(ev.EnergiseRefused(1, 0, ("stale",)))
+    limit(world, 16)
+    world.advance(6)
+
+    assert world.place().coil
+    assert world.place().offer.current_a == 16
+
+
 # --- what is not used ----------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from cpctl.core.events import (
     InputChanged,
     LockReported,
     MeterRead,
+    OfferConfirmed,
     PilotChanged,
 )
 from cpctl.core.values import EvseLayout, IdToken
@@ -476,6 +477,28 @@ def test_an_offer_is_tried_until_the_board_takes_it_and_the_newest_wins() -> Non
         world.pilot.error = None
         await asyncio.sleep(5)
         assert [one.current_a for one in world.pilot.offers if one.current_a] == [10.0]
+
+    play(story)
+
+
+def test_each_offer_that_a_board_took_is_told_with_the_number_of_its_order() -> None:
+    ten = Offer(OfferKind.CURRENT, 10.0)
+
+    async def story(world: World) -> None:
+        world.keeper.offer(1, CURRENT, 1)
+        await asyncio.sleep(1)
+        world.pilot.error = DeviceTimeout("no answer")
+        world.keeper.offer(1, ten, 2)
+        await asyncio.sleep(1)
+        silent = list(world.confirmed)
+        world.pilot.error = None
+        await asyncio.sleep(5)
+        world.keeper.offer(1, ten, 3)  # nothing to be done: it is out
+
+        assert silent[-1] == OfferConfirmed(1, CURRENT, 1)
+        found = world.confirmed[len(silent):]
+        assert found[0] == OfferConfirmed(1, ten, 2)
+        assert found[-1] == OfferConfirmed(1, ten, 3)
 
     play(story)
 

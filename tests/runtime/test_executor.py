@@ -195,6 +195,7 @@ def test_facts_of_one_step_go_into_one_commit() -> None:
 @pytest.mark.parametrize(("effect", "done"), [
     (ReleasePower(1, "card"), ("release", 1)),
     (SetOffer(1, NO_OFFER), ("offer", 1, "none")),
+    (SetOffer(1, CURRENT, 2, lower=True), ("offer", 1, "current")),
     (BarPower(1, ("rcd_tripped",)), ("bar", ("rcd_tripped",))),
     (Authorize(4, TOKEN), ("authorize", 4)),
 ])
@@ -264,6 +265,19 @@ def test_what_belongs_to_another_evse_is_not_taken_out() -> None:
 
     world = play(story)
     assert ("offer", 2, "current") in world.log and ("bar", ()) in world.log
+
+
+def test_an_order_to_close_goes_with_the_offer_that_is_withdrawn() -> None:
+    async def story(world: World) -> None:
+        world.disk.clear()
+        world.executor.submit((Record(OPENED), EnergisePower(1, 3), EnergisePower(2, 3)))
+        await asyncio.sleep(1)
+        world.executor.submit((SetOffer(1, NO_OFFER),))
+        world.disk.set()
+        await world.executor.drained()
+
+    world = play(story)
+    assert [one[1] for one in world.log if one[0] == "energise"] == [2]
 
 
 def test_an_order_to_close_that_waited_keeps_its_number_for_the_gate_to_refuse() -> None:

@@ -1,5 +1,8 @@
 """Current shared by EVSEs, as a central system and the boards see it; several connectors of one."""
 
+import itertools
+from datetime import timedelta
+
 import pytest
 from support.story import story
 from support.world import CARD, OTHER_CARD, World, world
@@ -37,7 +40,7 @@ async def test_two_cars_take_turns_and_the_one_that_waits_is_suspended_evse() ->
         assert second == ("SuspendedEVSE", "Charging", [0, 10])
         assert [one.stopped for one in w.transactions] == [None, None]
         changes = [one for one in w.board.history if one.what in ("offer", "coil")]
-        for before, moment in zip(changes, changes[1:], strict=False):
+        for before, moment in itertools.pairwise(changes):
             if moment.what == "coil" and not moment.value:  # the car was asked to stop first
                 assert before.what == "offer" and before.evse == moment.evse
 
@@ -98,6 +101,35 @@ async def test_what_is_offered_is_told_with_the_meter_values() -> None:
                   for call in w.calls("MeterValues")[-2:]
                   for one in call["meterValue"][0]["sampledValue"]}
         assert values == {"Current.Offered": 16.0, "Power.Offered": 16.0 * 3 * 230}
+
+
+@pytest.mark.requirement("16.SC.16", "16.SC.12", "16.SC.5")
+@story
+async def test_each_period_of_a_profile_of_the_station_reaches_the_pilots_within_a_second() -> None:
+    async with world(evses=2, more=LIMIT_32) as w:
+        await both_charge(w)
+        begins = w.time.true_wall() + timedelta(seconds=30)
+        periods = [(0, 20.0), (60, 5.0), (120, 12.0)]
+        answer = await w.central.call("SetChargingProfile", {
+            "connectorId": 0, "csChargingProfiles": {
+                "chargingProfileId": 1, "stackLevel": 0,
+                "chargingProfilePurpose": "ChargePointMaxProfile",
+                "chargingProfileKind": "Absolute", "chargingSchedule": {
+                    "startSchedule": begins.isoformat().replace("+00:00", "Z"),
+                    "chargingRateUnit": "A", "chargingSchedulePeriod": [
+                        {"startPeriod": start, "limit": amps} for start, amps in periods]}}})
+        assert answer["status"] == "Accepted"
+        await w.advance((begins - w.time.true_wall()).total_seconds() - 0.5)
+        seen = [offered(w)]
+        for wait_s in (1.4, 60, 60):  # 0.9 s after the begin of each period
+            await w.advance(wait_s)
+            seen.append(offered(w))
+        await w.advance(20)
+
+        assert seen == [[16, 16], [10, 10], [0, 0], [6, 6]]
+        assert (w.status(1), w.status(2)) == ("Charging", "Charging")
+        assert [one.stopped for one in w.transactions] == [None, None]
+        assert "SuspendedEVSE" in [one["status"] for one in w.calls("StatusNotification")]
 
 
 # --- several connectors of one EVSE --------------------------------------------------------------
