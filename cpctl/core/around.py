@@ -53,7 +53,7 @@ def around(station: Station, now: Now, settings: Settings) -> dict[int, Around]:
     every = _with_profiles(station, _apart(station, _plain(station, settings), settings), now,
                            settings)
     if station.reservations:
-        every = _with_reservations(station, every, now)
+        every = _with_reservations(station, every, now, settings)
     parts = _parts(station, every, now, settings)
     if parts is None:
         return every
@@ -99,10 +99,10 @@ def _with_profiles(station: Station, every: dict[int, Around], now: Now, setting
         charging_profiles.evse_limit_a(station, evse, now, settings)) for evse in station.evses}
 
 
-def _with_reservations(station: Station, every: dict[int, Around], now: Now
-                       ) -> dict[int, Around]:
+def _with_reservations(station: Station, every: dict[int, Around], now: Now,
+                       settings: Settings) -> dict[int, Around]:
     """For whom each EVSE is kept, and what a transaction there may use up."""
-    held = reservation.holds(station)
+    held = reservation.holds(station, settings)
     return {number: replace(one, held=held.get(number, ()),
                             reserved=reservation.usable_at(station, number, now))
             for number, one in every.items()}

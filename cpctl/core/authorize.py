@@ -38,7 +38,8 @@ def decide(token: IdToken, *, list_entry: TokenInfo | None, cache_entry: TokenIn
 
     `list_entry` is None where the local list is off or does not hold the token; the cache counts
     only while it is enabled. `online`: connected and accepted. `for_group`: only the group is
-    wanted, to stop a transaction; an entry without one does not tell it. `in_vain`: the central system was asked and gave no verdict.
+    wanted, to stop a transaction; an entry without one does not tell it. `in_vain`: the central
+    system was asked and gave no verdict.
     """
     known = _known(list_entry, cache_entry, settings, now)
     if known is not None and known.granted:

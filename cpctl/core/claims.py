@@ -41,7 +41,7 @@ def free_evses(station: Station, evses: tuple[int, ...], token: IdToken | None, 
 
     16.RES.3: none that is kept for somebody else. `besides`: the claim itself, when it waits.
     """
-    held = _held(station, besides)
+    held = _held(station, besides, settings)
     return [evse for evse in _unused(station, evses, now, settings)
             if reservation.admits(held.get(evse.id, ()), token, group)]
 
@@ -49,7 +49,7 @@ def free_evses(station: Station, evses: tuple[int, ...], token: IdToken | None, 
 def perhaps_free(station: Station, evses: tuple[int, ...], now: Now, settings: Settings
                  ) -> list[Evse]:
     """Those that are kept, but a token may have them if it proves to be of the right group."""
-    held = _held(station, None)
+    held = _held(station, None, settings)
     return [evse for evse in _unused(station, evses, now, settings)
             if reservation.may_admit(held.get(evse.id, ()))]
 
@@ -61,11 +61,11 @@ def _unused(station: Station, evses: tuple[int, ...], now: Now, settings: Settin
             if (not evses or evse.id in evses) and may_be_claimed(evse, rest[evse.id])]
 
 
-def _held(station: Station, besides: Claim | None) -> reservation.Held:
+def _held(station: Station, besides: Claim | None, settings: Settings) -> reservation.Held:
     if not station.reservations:
         return {}
     return reservation.holds(
-        station, waiting=reservation.strangers_waiting(station, besides))
+        station, settings, waiting=reservation.strangers_waiting(station, besides))
 
 
 def best_plugged(free: list[Evse]) -> Evse | None:
@@ -192,7 +192,7 @@ def on_answer(station: Station, event: AuthorizationAnswered, now: Now, settings
     for evse in station.evses:
         if _asked_here(evse, event.ask):
             after, more = moves.on_answer(
-                evse, event, now, settings, admitted=_admits(station, evse, event))
+                evse, event, now, settings, admitted=_admits(station, evse, event, settings))
             station = station.with_evse(after)
             effects += more
             if after.transaction.state is not evse.transaction.state:
@@ -201,9 +201,10 @@ def on_answer(station: Station, event: AuthorizationAnswered, now: Now, settings
     return station, effects
 
 
-def _admits(station: Station, evse: Evse, event: AuthorizationAnswered) -> bool:
+def _admits(station: Station, evse: Evse, event: AuthorizationAnswered, settings: Settings
+            ) -> bool:
     """16.RES.3: now the group of the token is known."""
-    held = reservation.holds(station).get(evse.id, ()) if station.reservations else ()
+    held = reservation.holds(station, settings).get(evse.id, ()) if station.reservations else ()
     return reservation.admits(held, event.token, event.info.group)
 
 

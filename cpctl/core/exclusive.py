@@ -25,6 +25,13 @@ def groups(names: Iterable[str]) -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
+def partners(evse: int, settings: Settings) -> tuple[int, ...]:
+    """The EVSEs that cannot be used while this one is."""
+    names = settings.names("hardware.exclusive_groups")
+    return tuple(number for group in groups(names) if evse in group
+                 for number in group if number != evse)
+
+
 def who_waits(station: Station, settings: Settings) -> frozenset[int]:
     """The EVSEs whose power path another one uses."""
     names = settings.names("hardware.exclusive_groups")

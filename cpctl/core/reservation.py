@@ -2,13 +2,14 @@
 
 A reservation names an EVSE (perhaps one connector of it), or none: then so many EVSEs stay free as
 there are such reservations, and the last free ones are kept for them. Connectors of one EVSE share
-its power path, so the EVSE is kept as a whole.
+its power path, so the EVSE is kept as a whole, and so are EVSEs that share one (E-08).
 Source: OCPP 1.6 §3.11, §5.2, §5.13 with 16.RES.*; OCPP 2.0.1 H01 to H04.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from cpctl.core import exclusive
 from cpctl.core.effects import Answer, Effect, KeepRecord, Kept
 from cpctl.core.events import CancelReservationRequested, OpenSession, Request, ReserveRequested
 from cpctl.core.now import Now
@@ -66,13 +67,16 @@ def own_evse(station: Station, token: IdToken | None, free: list[Evse]
 # --- what is kept --------------------------------------------------------------------------------
 
 
-def holds(station: Station, *, waiting: int = 0) -> Held:
+def holds(station: Station, settings: Settings, *, waiting: int = 0) -> Held:
     """The EVSEs that are kept; `waiting`: so many claims will still take a free one."""
+    named = {one.evse: (one,) for one in station.reservations if one.evse is not None}
     held: dict[int, tuple[Reservation, ...]] = {
-        one.evse: (one,) for one in station.reservations if one.evse is not None}
+        partner: of for number, of in named.items()
+        for partner in exclusive.partners(number, settings)}
+    held.update(named)
     anywhere = tuple(one for one in station.reservations if one.evse is None)
     if anywhere:
-        for evse in _kept_anywhere(station, waiting):
+        for evse in _kept_anywhere(station, settings, waiting):
             held[evse.id] = anywhere
     return held
 
@@ -84,14 +88,15 @@ def strangers_waiting(station: Station, besides: Claim | None = None) -> int:
                and used(claim, anywhere) is None)
 
 
-def _kept_anywhere(station: Station, waiting: int) -> list[Evse]:
+def _kept_anywhere(station: Station, settings: Settings, waiting: int) -> list[Evse]:
     """E-21: all free EVSEs once no more of them are left than are needed; when there are fewer,
     those with a plug that nobody claimed, the latest first (16.RES.8)."""
     need = _needed(station)
-    free = [evse for evse in _candidates(station) if not evse.plug.plugged]
-    if not need or len(free) - waiting > need:
+    usable = _candidates(station, settings)
+    free = [evse for evse in usable if not evse.plug.plugged]
+    if not need or _at_once(free, settings) - waiting > need:
         return []
-    plugged = sorted((evse for evse in _candidates(station) if evse.plug.plugged),
+    plugged = sorted((evse for evse in usable if evse.plug.plugged),
                      key=lambda evse: (evse.transaction.state is TxState.NONE, evse.plug.since),
                      reverse=True)
     return free + plugged[:max(0, need - len(free))]
@@ -105,12 +110,22 @@ def _needed(station: Station) -> int:
                and not any(entitles(one, claim.token, claim.group) for claim in here))
 
 
-def _candidates(station: Station) -> Iterator[Evse]:
+def _candidates(station: Station, settings: Settings) -> list[Evse]:
     """EVSEs that could be kept for whoever comes: usable, unused, not reserved themselves."""
-    taken = {one.evse for one in station.reservations}
-    for evse in station.evses:
-        if evse.id not in taken and _is_usable(evse) and not _is_used(evse):
-            yield evse
+    named = [one.evse for one in station.reservations if one.evse is not None]
+    taken = exclusive.who_waits(station, settings).union(
+        named, *(exclusive.partners(number, settings) for number in named))
+    return [evse for evse in station.evses
+            if evse.id not in taken and _is_usable(evse) and not _is_used(evse)]
+
+
+def _at_once(free: list[Evse], settings: Settings) -> int:
+    """How many of these can be used at the same time (E-08)."""
+    seen: set[int] = set()
+    for evse in free:
+        if seen.isdisjoint(exclusive.partners(evse.id, settings)):
+            seen.add(evse.id)
+    return len(seen)
 
 
 def _is_usable(evse: Evse) -> bool:
@@ -167,8 +182,8 @@ def _decided(station: Station, event: ReserveRequested, now: Now, settings: Sett
         return Reply(Outcome.UNAVAILABLE, "unavailable")
     evse = station.evse(event.evse)
     if evse is not None:
-        return _at(station, evse, event)
-    if _leaves_enough(station, _of(event)):
+        return _at(station, evse, event, settings)
+    if _leaves_enough(station, _of(event), settings):
         return Reply(Outcome.ACCEPTED)
     if any(_is_usable(one) for one in station.evses):
         return Reply(Outcome.OCCUPIED, "all_busy")
@@ -193,18 +208,19 @@ def _why_never(station: Station, event: ReserveRequested, now: Now, settings: Se
     return Reply(Outcome.REJECTED, why) if why else None
 
 
-def _at(station: Station, evse: Evse, event: ReserveRequested) -> Reply:
+def _at(station: Station, evse: Evse, event: ReserveRequested, settings: Settings) -> Reply:
     """The answer for one EVSE by its state (section 16 of the conformance reference)."""
     if evse.stopping:
         return Reply(Outcome.FAULTED, "faulted")
-    if not _is_usable(evse) or event.connector in evse.service.out:
+    waits = evse.id in exclusive.who_waits(station, settings)
+    if not _is_usable(evse) or event.connector in evse.service.out or waits:
         return Reply(Outcome.UNAVAILABLE, "unavailable")
-    others = _others(station, event.id)
-    taken = any(one.evse == evse.id for one in others)
+    shared = (evse.id, *exclusive.partners(evse.id, settings))
+    taken = any(one.evse in shared for one in _others(station, event.id))
     free = not evse.plug.plugged and not _is_used(evse) and evse.claim.state is ClaimState.NONE
     if taken or not (free or _is_being_used_up(station, evse, event)):
         return Reply(Outcome.OCCUPIED, "in_use")
-    if not _leaves_enough(station, _of(event)):
+    if not _leaves_enough(station, _of(event), settings):
         return Reply(Outcome.OCCUPIED, "kept_for_another")
     return Reply(Outcome.ACCEPTED)
 
@@ -218,12 +234,12 @@ def _is_being_used_up(station: Station, evse: Evse, event: ReserveRequested) -> 
     return claim.state is ClaimState.NONE or entitles(_of(event), claim.token, claim.group)
 
 
-def _leaves_enough(station: Station, made: Reservation) -> bool:
+def _leaves_enough(station: Station, made: Reservation, settings: Settings) -> bool:
     """With this one, too, an EVSE is free for each reservation that names none (16.RES.2)."""
     station = replace(station, reservations=(*_others(station, made.id), made))
     need = _needed(station)
-    free = sum(1 for evse in _candidates(station) if not evse.plug.plugged)
-    return not need or free - strangers_waiting(station) >= need
+    free = [evse for evse in _candidates(station, settings) if not evse.plug.plugged]
+    return not need or _at_once(free, settings) - strangers_waiting(station) >= need
 
 
 def cancel(station: Station, event: CancelReservationRequested) -> StationMoved:

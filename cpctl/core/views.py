@@ -147,7 +147,8 @@ def _evse(evse: Evse, its_around: Around, now: Now, settings: Settings, *, servi
         offered_a=evse.offering.offer.current_a, car_asks=pilot is not None and pilot.asks,
         finishing=finishing or _is_freeing_the_plug(evse),
         unplugged_inside=running and not evse.plug.plugged,
-        operative=evse.service.operative and serving and not its_around.path_used,
+        operative=evse.service.operative and serving and not its_around.path_used
+        and not _is_partner_held(evse, its_around),
         availability_pending=evse.service.pending is not None, faults=_faults(evse.faults),
         refused=evse.power.refused or ((why,) if why else ()),
         register_wh=metering.register_wh(evse), energy_wh=_energy_wh(evse),
@@ -160,11 +161,18 @@ def _evse(evse: Evse, its_around: Around, now: Now, settings: Settings, *, servi
         **_reserved(evse, its_around, settings))
 
 
+def _is_partner_held(evse: Evse, its_around: Around) -> bool:
+    """The EVSE with which it shares a power path is reserved (16.TX.9)."""
+    return bool(its_around.held) and its_around.held[0].evse not in (None, evse.id)
+
+
 def _reserved(evse: Evse, its_around: Around, settings: Settings) -> dict[str, int | None]:
     """What the status shows of a reservation (E-21, E-23); `{}` for nothing."""
     if not its_around.held:
         return {}
     one = its_around.held[0]
+    if _is_partner_held(evse, its_around):
+        return {}
     hidden = one.evse is None and settings.text("policy.reserve_zero_status") == "available"
     begun = evse.plug.plugged and settings.text("policy.reserved_plug") == "preparing"
     if hidden or begun:

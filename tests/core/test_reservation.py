@@ -555,6 +555,36 @@ def test_a_reserved_connector_keeps_its_evse() -> None:
     assert world.evse(1).connector == 2
 
 
+@requirement("16.TX.9", "E-08", "16.RES.3")
+def test_evses_that_share_a_power_path_are_kept_together() -> None:
+    shared = {"hardware.exclusive_groups": ("1+2",)}
+    three = (*TWO, evse_layout(3))
+    world = World(*three, settings=shared).boot()
+    assert reserve(world, 1, ANNA, 1) is Outcome.ACCEPTED
+
+    assert [one.operative for one in world.picture.evses] == [True, False, True]
+    assert shown(world) == [1, None, None]
+    assert reserve(world, 2, BERT, 2) is Outcome.OCCUPIED
+    assert start(world, BERT, 2) is Outcome.REJECTED
+    assert start(world, BERT, 3) is Outcome.ACCEPTED
+    world.charging(1, "ANNA")
+    assert reserve(world, 2, CARL, 2) is Outcome.UNAVAILABLE
+
+
+@requirement("16.RES.2", "E-08")
+def test_of_evses_that_share_a_power_path_one_counts_as_free() -> None:
+    world = World(*TWO, settings={"hardware.exclusive_groups": ("1+2",)}).boot()
+
+    assert reserve(world, 1, ANNA, None) is Outcome.ACCEPTED
+    assert shown(world) == [1, 1]
+    assert reserve(world, 2, BERT, None) is Outcome.OCCUPIED
+    assert reserve(world, 2, BERT, 2) is Outcome.OCCUPIED
+    assert start(world, BERT, 1) is Outcome.REJECTED
+    world.charging(2, "ANNA")
+
+    assert world.started()[0].reservation == 1
+
+
 # --- restarts ------------------------------------------------------------------------------------
 
 
