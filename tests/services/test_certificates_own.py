@@ -26,6 +26,7 @@ from cpctl.services.child import ChildFailed
 from cpctl.store.certificates import Configured
 
 ROOT = Authority("Root")
+STRANGER = Authority("Stranger")
 DAY = timedelta(days=1)
 YEAR = span(NOON - DAY, 365)
 
@@ -275,15 +276,34 @@ def no_organization() -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SERIAL)])
 
 
-def level(name: str, issuer: Credential, *, most_below: int | None) -> Credential:
+def level(name: str, issuer: Credential, *, most_below: int | None = None, key: Any = None,
+          critical: bool = False) -> Credential:
     """An authority that allows so many others between itself and a certificate."""
-    key = new_key()
+    key = key or new_key()
     builder = x509.CertificateBuilder(
         issuer.certificate.subject, named(name), key.public_key(), x509.random_serial_number(),
         (NOON - DAY).replace(tzinfo=None), (NOON + 900 * DAY).replace(tzinfo=None))
-    made = builder.add_extension(
-        x509.BasicConstraints(True, most_below), critical=True).sign(issuer.key, hashes.SHA256())
-    return Credential(made, key)
+    builder = builder.add_extension(x509.BasicConstraints(True, most_below), critical=True)
+    if critical:
+        builder = builder.add_extension(x509.UnrecognizedExtension(
+            x509.ObjectIdentifier("1.3.6.1.4.1.55555.3"), b"\x05\x00"), critical=True)
+    return Credential(builder.sign(issuer.key, hashes.SHA256()), key)
+
+
+@pytest.mark.requirement("16.SEC.9")
+def test_a_way_that_leads_nowhere_is_left_for_one_that_leads_to_the_root(tmp_path: Path) -> None:
+    """The same authority, certified by a stranger and by the root."""
+    ours = level("Department", ROOT)
+    theirs = level("Department", STRANGER, key=ours.key)
+
+    async def story(station: Station) -> None:
+        leaf = issued(await requested(station), authority=ours)
+        reply = await signed(station, leaf + theirs.pem + STRANGER.pem + ours.pem)
+        assert reply.outcome is Outcome.ACCEPTED, reply
+        (one,) = station.store.client_credentials()
+        assert one.cert.read_text() == leaf + ours.pem
+
+    run(tmp_path, story)
 
 
 @pytest.mark.requirement("16.SEC.9", "A02.FR.06")
@@ -304,8 +324,8 @@ def test_an_authority_is_held_to_the_length_it_allows(
 OLD_LEVEL = ROOT.intermediate("Old level", valid=span(NOON - 900 * DAY, 800))
 FUTURE_LEVEL = ROOT.intermediate("Future level", valid=span(NOON + 500 * DAY, 800))
 WEAK_LEVEL = ROOT.intermediate("Weak level", kind="rsa1024")
-STRANGER = Authority("Stranger")
-NOT_AN_AUTHORITY = ROOT.server("csms.example")
+CRITICAL_LEVEL = level("Critical level", ROOT, critical=True)
+NOT_AN_AUTHORITY = ROOT.server("csms.example", valid=YEAR)
 BAD_CHAINS: dict[str, Callable[[x509.CertificateSigningRequest], str]] = {
     "nothing": lambda csr: "",
     "garbage": lambda csr: "garbage",
@@ -333,6 +353,8 @@ BAD_CHAINS: dict[str, Callable[[x509.CertificateSigningRequest], str]] = {
     "by one that is not valid yet": lambda csr: issued(
         csr, authority=FUTURE_LEVEL) + FUTURE_LEVEL.pem,
     "by one with a weak key": lambda csr: issued(csr, authority=WEAK_LEVEL) + WEAK_LEVEL.pem,
+    "by one with an unknown critical extension": lambda csr: issued(
+        csr, authority=CRITICAL_LEVEL) + CRITICAL_LEVEL.pem,
     "by one that is no authority": lambda csr: issued(
         csr, authority=NOT_AN_AUTHORITY) + NOT_AN_AUTHORITY.pem,
     "eleven certificates": lambda csr: issued(csr) * 11,
