@@ -68,11 +68,11 @@ def _faults(app: App) -> Iterator[Check]:
 
 
 def _configuration(app: App) -> Iterator[Check]:
-    csms = app.config.csms
-    local = csms.url.startswith(("ws://localhost", "ws://127.", "ws://[::1]"))
-    yield check("encryption", local or csms.url.startswith("wss:"),
-                "not needed on this machine" if local else csms.url.partition("://")[0],
+    csms, url = app.config.csms, app.link.state.url
+    local = url.startswith(("ws://localhost", "ws://127.", "ws://[::1]"))
+    yield check("encryption", local or url.startswith("wss:"),
+                "not needed on this machine" if local else url.partition("://")[0],
                 "use wss:// with security_profile = 2, unless the network is private")
-    if csms.url.startswith("wss:"):
+    if url.startswith("wss:"):
         yield check("host name", csms.check_hostname, "checked" if csms.check_hostname else
                     "not checked", "check_hostname = false is for the bench")

@@ -21,6 +21,8 @@ from cpctl.link.rpc import Clash, Repeated, TheirCalls
 log = logging.getLogger(__name__)
 
 MOST_OPEN = 8
+REPLAYS = 3  # the same call so often again: nobody repeats himself like that for want of a network
+MOST_REPEATS = 64  # ids counted at a time
 ANSWER_WITHIN_S = 20.0  # central systems wait 30 s; ours must be there before
 
 
@@ -30,14 +32,22 @@ class _Open:
     until_s: float
 
 
+def _no_trouble(kind: str, text: str) -> None:
+    """Nobody keeps a security log."""
+
+
 class Inbox:
-    """One connection's incoming calls. `send` takes call, text of the answer, how it turned out."""
+    """One connection's incoming calls. `send` takes call, text of the answer, how it turned out;
+    `trouble` the kind and text of a security event."""
 
     def __init__(self, desk: Desk, *, post: Callable[[Event], None],
-                 send: Callable[[Call, str, str], None]) -> None:
+                 send: Callable[[Call, str, str], None],
+                 trouble: Callable[[str, str], None] = _no_trouble) -> None:
         self._desk = desk
         self._post = post
         self._send = send
+        self._trouble = trouble
+        self._repeats: dict[str, int] = {}
         self._theirs = TheirCalls()
         self._open: dict[RequestId, _Open] = {}
 
@@ -47,6 +57,7 @@ class Inbox:
         call = Call(frame.action, frame.payload, frame.id)
         if isinstance(known, Repeated):
             log.info("%s came again under the same id", frame.action)
+            self._repeated(frame)
             if known.text is not None:
                 self._send(call, known.text, "repeated")
             return
@@ -97,10 +108,26 @@ class Inbox:
             return
         made = self._desk.request(call, self._desk.context())
         if not isinstance(made, Request):
+            if isinstance(made, CallError) and made.code in self._invalid():
+                self._trouble("InvalidMessages", made.description)
             self._finish(call, made)
             return
         self._open[made.request] = _Open(call, now_s + ANSWER_WITHIN_S)
         self._post(made)
+
+    def _invalid(self) -> set[str]:
+        """Error codes that say: this is no message of the protocol."""
+        return {self._desk.dialect.error_code(kind)
+                for kind in ("format", "property", "occurrence", "type", "protocol")}
+
+    def _repeated(self, frame: CallFrame) -> None:
+        """Not carried out again; beyond a few times somebody plays back what he has heard."""
+        if len(self._repeats) > MOST_REPEATS:
+            self._repeats.clear()
+        times = self._repeats[frame.id] = self._repeats.get(frame.id, 0) + 1
+        if times >= REPLAYS:
+            self._trouble("AttemptedReplayAttacks",
+                          f"{frame.action[:60]} came {times + 1} times under the same id")
 
     def _finish(self, call: Call, answer: Result | CallError) -> None:
         text = self._desk.reply_text(call, answer)

@@ -257,7 +257,8 @@ class Link:
             self._desk = Desk(dialect, self._context)
             self._lanes.money.changed_dialect()
             self._lanes.news.changed_dialect()
-        self._inbox = Inbox(self._desk, post=self._post, send=self._send_answer)
+        self._inbox = Inbox(self._desk, post=self._post, send=self._send_answer,
+                            trouble=self._gateway.trouble)
         self._socket, self._since = socket, self._now()
         self._opened_s = self._heard_s = now_s
         self._gateway.detail = "connected"
