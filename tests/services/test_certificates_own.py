@@ -775,3 +775,12 @@ def test_a_storm_of_triggers_makes_few_keys(tmp_path: Path) -> None:
         assert len(station.asked) == 1
 
     run(tmp_path, story)
+
+
+def test_a_station_with_roots_alone_has_nothing_to_renew(tmp_path: Path) -> None:
+    async def story(station: Station) -> None:
+        await at(station, NOON + 300 * DAY)
+        assert station.asked == []
+        assert station.reconnects == []
+
+    run(tmp_path, story)
