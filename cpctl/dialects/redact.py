@@ -4,11 +4,14 @@ Applied when a frame is shown or logged, never to what is sent.
 """
 
 import json
+import re
 from typing import Any
 
 LONGEST_SHOWN = 8192
 _TOKEN_KEYS = frozenset(("idtag", "parentidtag", "idtoken"))
 _SECRET_KEYS = frozenset(("password", "authorizationkey", "basicauthpassword"))
+_ADDRESS_KEYS = frozenset(("location", "remotelocation"))  # of files: user, password, signature
+_USER = re.compile(r"(://)[^/?#]*@")
 HIDDEN = "***"
 
 
@@ -48,4 +51,6 @@ def _member(key: str, value: Any, *, secret: bool) -> Any:
         return HIDDEN
     if lowered in _TOKEN_KEYS and isinstance(value, str):
         return token(value)
+    if lowered in _ADDRESS_KEYS and isinstance(value, str):
+        return _USER.sub(rf"\1{HIDDEN}@", value.partition("?")[0])
     return _cleaned(value)

@@ -24,7 +24,7 @@ _TOKEN_FIELD = re.compile(
 _SECRET_FIELD = re.compile(
     r"""((?:password|AuthorizationKey|BasicAuthPassword|secret)["']?\s*[=:]\s*["']?)"""
     r"""([^"'\s,}]+)""", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(wss?://[^\s/:@]*:)([^\s/@]+)(@)")
+_URL_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:)([^\s/@]+)(@)")
 _BASIC = re.compile(r"(Basic\s+)([A-Za-z0-9+/=]{8,})")
 
 

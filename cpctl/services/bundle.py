@@ -5,6 +5,7 @@ at a time; `bundle_child.py` leaves out, shortens and packs. Files lie in a fold
 for the owner only, and are gone after use and at every start.
 """
 
+import asyncio
 import json
 import logging
 import os
@@ -46,8 +47,8 @@ class Books(Protocol):
 class Sources:
     """What a bundle is made of beside the books. `lines`: of the log, with their time (s, UTC).
 
-    `secrets` are what must appear nowhere, `tokens` what appears shortened; both are handed to the
-    child on its standard input and kept nowhere.
+    `secrets` are what must appear nowhere: they are handed to the child on its standard input and
+    kept nowhere. `tokens` are what appears shortened.
     """
 
     lines: Callable[[], Iterable[tuple[float, str]]]
@@ -108,6 +109,9 @@ class Bundles:
             order = await self._order(kind, folder, folder / name)
             order |= {"since": _stamp(since), "until": _stamp(until)}
             await self._children.run(MODULE, order, limit_s=MAKE_LIMIT_S)
+            for used in folder.iterdir():
+                if used.name != name:
+                    used.unlink()
         except (OSError, ChildFailed) as error:
             self.drop(folder / name)
             raise BundleFailed(f"{name} cannot be made: {error}; see cpctl doctor") from error
@@ -124,21 +128,24 @@ class Bundles:
         sources = self._sources
         order: dict[str, Any] = {
             "out": str(out), "kind": kind.value, "secrets": list(sources.secrets()),
-            "tokens": list(sources.tokens()), "problems": []}
-        spool = folder / "books"
+            "tokens": await _spooled(folder / "tokens", sources.tokens()), "problems": []}
         try:
-            with _private(spool) as file:
-                if kind is LogKind.SECURITY:
-                    await self._copy(file, 0, SECURITY_KIND)
-                else:
-                    await self._copy(file, max(0, await self._books.newest() - FACTS), None)
-            order["books"] = str(spool)
+            order["books"] = await self._books_copied(kind, folder / "books")
         except StoreError as error:
             order["problems"].append(f"the books cannot be read: {error}")
         if kind is LogKind.DIAGNOSTICS:
-            order |= {"lines": list(sources.lines()), "config_files": list(sources.config_files),
+            order |= {"lines": await _spooled(folder / "lines", sources.lines()),
+                      "config_files": list(sources.config_files),
                       "pictures": dict(await sources.pictures()), "store": str(self._store)}
         return order
+
+    async def _books_copied(self, kind: LogKind, into: Path) -> str:
+        with _private(into) as file:
+            if kind is LogKind.SECURITY:
+                await self._copy(file, 0, SECURITY_KIND)
+            else:
+                await self._copy(file, max(0, await self._books.newest() - FACTS), None)
+        return str(into)
 
     async def _copy(self, file: Any, after: int, kind: str | None) -> None:
         while lines := await self._books.export(after, BATCH, kind):
@@ -151,6 +158,16 @@ class Bundles:
 def clean(store: Path) -> None:
     """What an earlier life left lying is removed."""
     shutil.rmtree(store / FOLDER, ignore_errors=True)
+
+
+async def _spooled(path: Path, values: Iterable[Any]) -> str:
+    """`values` as JSON lines in a file; the loop has other things to do in between."""
+    with _private(path) as file:
+        for number, one in enumerate(tuple(values), 1):
+            file.write(json.dumps(one) + "\n")
+            if number % BATCH == 0:
+                await asyncio.sleep(0)
+    return str(path)
 
 
 def _private(path: Path) -> Any:

@@ -40,7 +40,7 @@ def work(order: Told, tell: Callable[[Told], None]) -> Told:
     resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))
     os.umask(0o077)
     try:
-        redactor = Redactor(order["secrets"], order["tokens"])
+        redactor = Redactor(order["secrets"], _lines_of(order["tokens"]))
         if order["kind"] == "SecurityLog":
             _security_log(order, redactor)
         else:
@@ -72,13 +72,15 @@ def _security_lines(order: Told, redactor: Redactor) -> Iterator[str]:
 
 def _facts(order: Told) -> Iterator[dict[str, Any]]:
     """The facts of the span, as they were copied from the books."""
-    if "books" not in order:
-        return
-    with Path(order["books"]).open() as lines:
-        for line in lines:
-            fact: dict[str, Any] = json.loads(line)
-            if _within(fact["utc"] / 1e6, order):
-                yield fact
+    for fact in _lines_of(order["books"]) if "books" in order else ():
+        if _within(fact["utc"] / 1e6, order):
+            yield fact
+
+
+def _lines_of(file: str) -> Iterator[Any]:
+    """What was laid down for us, value by value."""
+    with Path(file).open() as lines:
+        yield from map(json.loads, lines)
 
 
 def _within(at: float, order: Told) -> bool:
@@ -123,7 +125,7 @@ class _Bundle:
 
     def _log(self) -> Iterator[str]:
         """With the date in front: the lines themselves have the time only."""
-        for at, line in self._order["lines"]:
+        for at, line in _lines_of(self._order["lines"]):
             if _within(at, self._order):
                 yield f"{_utc(at)[:10]} {self._redactor.line(line)}"
 

@@ -185,6 +185,15 @@ def test_people_see_frames_without_tokens_and_passwords():
     assert "s3" not in variable
 
 
+def test_shown_frames_hold_no_credentials_of_file_servers() -> None:
+    for key, action in (("location", "GetDiagnostics"), ("remoteLocation", "GetLog")):
+        url = "ftp://CP1:se@same@files.example/logs?sig=sesame"
+        shown = redact.frame(json.dumps([2, "a", action, {"log": {key: url}}]))
+
+        assert "same" not in shown
+        assert "ftp://***@files.example/logs" in shown
+
+
 def test_what_is_no_frame_is_only_described_to_people():
     assert redact.frame("idTag 04A1B2C3D4E59F") == "(not JSON, 20 characters)"
     assert redact.frame('["' + "x" * 9000 + '"]') == "(9004 characters)"

@@ -28,6 +28,7 @@ def test_a_token_is_shortened_wherever_it_stands() -> None:
 
 @pytest.mark.parametrize("line", [
     "password=sesame123", '"AuthorizationKey": "sesame123"', "wss://CP1:sesame123@host/ocpp",
+    "upload to sftp://CP1:sesame123@host/logs",
     "Authorization: Basic c2VzYW1lMTIz", "password: 'sesame123'"])
 def test_a_secret_never_appears(line: str) -> None:
     shown = logs.redact(line)
