@@ -129,7 +129,7 @@ def _before_the_transaction(one: EvsePicture) -> Iterator[Reason]:
 def limits(claims: tuple[LimitClaim, ...], now: Now) -> list[dict[str, Any]]:
     """Each claim on the current in A per phase, the least one marked; `until`: it may change."""
     least = min((one.current_a for one in claims), default=0.0)
-    return [{"owner": one.owner, "current_a": round(one.current_a, 1),
+    return [{"owner": one.owner, "current_a": int(one.current_a * 10 + 1e-6) / 10,
              "until": _until(one, now), "leads": one.current_a == least,
              "enough": one.current_a >= MINIMUM_A, "behind": one.behind or None}
             for one in claims]

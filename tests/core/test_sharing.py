@@ -4,7 +4,7 @@ Seen from the world: what the boards were told, which coils are on, what is told
 """
 
 import pytest
-from support.core_world import World, evse_layout, with_settings
+from support.core_world import World, evse_layout
 
 from cpctl.core import effects as ef
 from cpctl.core import events as ev
@@ -320,7 +320,7 @@ def test_a_car_that_draws_more_than_it_is_offered_leaves_the_others_less() -> No
 # --- turns ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("16.SC.16", "16.SC.12", "16.STAT.2")
+@pytest.mark.requirement("16.SC.16", "16.SC.12", "16.STAT.2", "16.STAT.3")
 def test_less_than_six_amperes_for_each_goes_round_and_ends_no_session() -> None:
     world = charging(shared_world(10), 1, 2)
     assert (offers(world), coils(world)) == ([10, 0], [True, False])
@@ -457,41 +457,6 @@ def test_each_claim_on_the_current_names_its_owner_and_until_when_it_holds() -> 
     assert waits["station"].current_a == 0.0
     until = waits["station"].until
     assert until is not None and 880 < (until - world.now.mono_ns) / 1e9 <= 900
-
-
-# --- exclusive groups ----------------------------------------------------------------------------
-
-
-@pytest.mark.requirement("16.TX.9")
-def test_evses_of_one_power_path_are_used_one_at_a_time() -> None:
-    world = World(evse_layout(1), evse_layout(2), evse_layout(3)).boot()
-    with_settings(world, **{"hardware.exclusive_groups": ("1+2",)})
-
-    world.charging(1, "04A1")
-    world.plug(2)
-    world.tap("04A2", evses=(2,))
-    refused = world.ask(ev.StartRequested, token=ef.IdToken("04A3"), evse=2)
-    during = (world.evse(2).operative, world.evse(3).operative, coils(world))
-    world.unplug(1)
-    world.advance(2, meter_each_s=1)
-    world.tap("04A2", evses=(2,))
-    world.pilot(PilotState.C, 2)
-
-    assert during == (False, True, [True, False, False])
-    assert (refused.outcome, refused.code) == (Outcome.REJECTED, "unavailable")
-    assert coils(world) == [False, True, False]
-    assert not world.evse(1).operative
-
-
-@pytest.mark.requirement("16.TX.9")
-def test_the_gate_is_barred_while_the_other_evse_uses_the_path() -> None:
-    world = World(evse_layout(1), evse_layout(2)).boot()
-    with_settings(world, **{"hardware.exclusive_groups": ("1+2",)})
-
-    world.charging(1, "04A1")
-
-    assert world.place(2).barred == ("path_used",)
-    assert world.place(1).barred == ()
 
 
 def test_an_offer_that_was_overtaken_does_not_confirm_the_newer_one() -> None:
