@@ -31,6 +31,7 @@ from cpctl.app_parts import (
     carry_out,
     dialects_of,
     finding,
+    follow_lights,
     reset_failed,
 )
 from cpctl.app_reload import reload
@@ -225,6 +226,7 @@ class App:
             hands=self._hands(), post=self.post)
         self.loop.listen(self.link.picture)
         self.loop.listen(self.devices.watch)
+        follow_lights(self.devices, self.loop)
 
     def _ask_loop(self, answered: Callable[[], None]) -> None:
         self.loop.ask(answered)

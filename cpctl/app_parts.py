@@ -16,10 +16,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from cpctl.config import Config, DeviceSpec
+from cpctl.core.effects import Effect
+from cpctl.core.events import Event, SettingChangeRequested
 from cpctl.core.values import BootCause, StopReason
 from cpctl.dialects.base import Dialect
 from cpctl.runtime.clock import TimeSource
-from cpctl.runtime.devices import Fitted, FittedReader
+from cpctl.runtime.devices import Devices, Fitted, FittedReader
+from cpctl.runtime.loop import Loop
 from cpctl.runtime.supervisor import Notifier
 from cpctl.services.child import Children
 from cpctl.store.db import ThreadWriter, Writer
@@ -210,3 +213,17 @@ def _restart_machine() -> str:
     except OSError as error:
         return f"systemctl cannot be started: {error}"
     return f"systemctl reboot ended with {code}; may this user restart it?" if code else ""
+
+
+def follow_lights(devices: Devices, loop: Loop) -> None:
+    """Brightness and blinking as the settings have them, now and when they change."""
+    def lights() -> tuple[int, int]:
+        return (loop.settings.integer("lights.intensity_percent"),
+                loop.settings.integer("lights.blink_times"))
+
+    def look(event: Event, effects: tuple[Effect, ...]) -> None:
+        if isinstance(event, SettingChangeRequested) and event.setting.startswith("lights."):
+            devices.relight()
+
+    devices.lights = lights
+    loop.witness(look)

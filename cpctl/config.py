@@ -30,6 +30,7 @@ from cpctl.core.values import (
 )
 from cpctl.dialects.base import StationIdentity
 from cpctl.version import VERSION
+from hal import registry
 
 __all__ = ["Config", "ConfigError", "DeviceSpec", "Difference", "EvseSpec", "Problem",
            "ReaderSpec", "SerialSpec", "difference", "find", "from_text", "load"]
@@ -167,7 +168,12 @@ def _layout(one: EvseSpec, supply_phases: int) -> EvseLayout:
         one.id, max_current_a=one.max_current_a, phases=min(one.phases, supply_phases),
         connectors=tuple(ConnectorLayout(each.id, each.type) for each in one.connectors),
         has_lock=one.lock is not None, has_feedback=_has_feedback(one.contactor),
-        has_meter=True, ventilated=one.ventilated, inputs=tuple(one.inputs))
+        has_meter=True, ventilated=one.ventilated, inputs=tuple(one.inputs),
+        has_lights=one.indicator is not None and _adjusts(one.indicator))
+
+
+def _adjusts(indicator: DeviceSpec) -> bool:
+    return bool(registry.load("indicator", indicator.driver).adjusts)
 
 
 def _has_feedback(contactor: DeviceSpec) -> bool:

@@ -123,10 +123,15 @@ class Inputs(Device):
 
 
 class Indicator(Device):
+    adjusts: ClassVar[bool] = False  # brightness and blinking can be set
+
     @abstractmethod
     async def show(self, pattern: str) -> None:
         """Show one of: off, available, preparing, charging, suspended, finishing, reserved,
         unavailable, fault, card_accepted, card_refused."""
+
+    async def adjust(self, *, intensity_percent: int, blink_times: int) -> None:
+        """How bright (0 to 100 %), and how often to blink when signalling; only where `adjusts`."""
 
 
 class Contactor(ABC):

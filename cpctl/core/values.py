@@ -203,6 +203,7 @@ class EvseLayout:
     has_meter: bool = True
     ventilated: bool = False  # may serve a car in state D
     inputs: tuple[str, ...] = ()  # safety inputs fitted: rcd, emergency_stop, door, …
+    has_lights: bool = False  # whose brightness and blinking can be set
 
 
 class AfterPowerLoss(Enum):

@@ -124,6 +124,8 @@ class Devices:
         self._keeper = keeper
         self._post = post
         self._mono_ns = mono_ns
+        #: brightness in percent and how often to blink, as the settings say
+        self.lights: Callable[[], tuple[int, int]] = lambda: (100, 3)
         self._asyncio: asyncio.AbstractEventLoop | None = None
         self._busy: dict[int, bool] = {evse: False for evse in fitted.contactors}
         self._plugged: dict[int, bool] = dict(self._busy)
@@ -239,6 +241,11 @@ class Devices:
                 if pattern not in PASSING:
                     unit.lasting = pattern
                 unit.orders.put_nowait(pattern)
+
+    def relight(self) -> None:
+        """The settings of the lights have changed."""
+        for unit in self._indicators.values():
+            unit.orders.put_nowait(unit.lasting)
 
     # --- care --------------------------------------------------------------------------------
 
@@ -459,10 +466,14 @@ class Devices:
     async def _serve_indicator(self, unit: _Unit) -> None:
         assert isinstance(unit.device, Indicator)
         self._find(unit)
-        passing = False
+        passing, adjusted = False, None
         while True:
             pattern = await _next_pattern(unit, back_after_s=PASSING_S if passing else None)
             async with asyncio.timeout(READ_LIMIT_S):
+                lights = self.lights()
+                if unit.device.adjusts and lights != adjusted:
+                    adjusted = lights
+                    await unit.device.adjust(intensity_percent=lights[0], blink_times=lights[1])
                 await unit.device.show(pattern)
             passing = pattern in PASSING
 

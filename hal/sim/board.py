@@ -345,6 +345,17 @@ class Board:
         if self._readers.get(slot.name) is slot:
             del self._readers[slot.name]
 
+    def light(self, evse: int | None, intensity_percent: int, blink_times: int) -> None:
+        """How the lights of an EVSE are set."""
+        if evse is not None:
+            post = self._post(evse)
+            post.intensity_percent, post.blink_times = intensity_percent, blink_times
+
+    def lights(self, evse: int) -> tuple[int, int]:
+        """Brightness in percent and how often to blink, as the lights were told last."""
+        post = self._post(evse)
+        return post.intensity_percent, post.blink_times
+
     def show(self, evse: int | None, pattern: str) -> None:
         if evse is None:
             self._station_pattern = pattern

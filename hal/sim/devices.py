@@ -147,5 +147,10 @@ class SafetyInput(Inputs):
 
 
 class Lights(Indicator):
+    adjusts = True
+
+    async def adjust(self, *, intensity_percent: int, blink_times: int) -> None:
+        _board(self).light(self.evse, intensity_percent, blink_times)
+
     async def show(self, pattern: str) -> None:
         _board(self).show(self.evse, pattern)

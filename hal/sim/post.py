@@ -43,6 +43,8 @@ class Post:
     voltage_v: float = 230.0
     noise: float = 0.0
     shown_pattern: str = "off"
+    intensity_percent: int = 100
+    blink_times: int = 3
     plan: int = 0  # number of the car's plan; an older one is void
     told: PilotReading | None = None
     listeners: list[PilotListener] = field(default_factory=list)

@@ -11,9 +11,10 @@ ACCEPTED, REJECTED = {"status": "Accepted"}, {"status": "Rejected"}
 #: Keys that may be changed: a valid value beside the default, as it is read back.
 CHANGEABLE = {
     "AllowOfflineTxForUnknownId": "true", "AuthorizationCacheEnabled": "false",
-    "AuthorizeRemoteTxRequests": "true", "ClockAlignedDataInterval": "900",
+    "AuthorizeRemoteTxRequests": "true", "BlinkRepeat": "5", "ClockAlignedDataInterval": "900",
     "ConnectionTimeOut": "45", "ConnectorPhaseRotation": "1.RST", "HeartbeatInterval": "120",
-    "LocalAuthorizeOffline": "false", "LocalPreAuthorize": "true", "MaxEnergyOnInvalidId": "500",
+    "LightIntensity": "40", "LocalAuthorizeOffline": "false", "LocalPreAuthorize": "true",
+    "MaxEnergyOnInvalidId": "500",
     "MessageTimeout": "20", "MeterValuesAlignedData": "Voltage,Current.Import",
     "MeterValuesSampledData": "Energy.Active.Import.Register,Voltage.L1",
     "MeterValueSampleInterval": "30", "MinimumStatusDuration": "5", "ResetRetries": "3",
@@ -118,7 +119,7 @@ async def test_every_changeable_key_is_changed_and_outlives_the_daemon(end: str)
 
 @pytest.mark.octt("TC_040_1_CS")
 @pytest.mark.requirement("16.CONF.2")
-@pytest.mark.parametrize("name", ["NoSuchKey", "LightIntensity", "*"])
+@pytest.mark.parametrize("name", ["NoSuchKey", "ISO15118PnCEnabled", "*"])
 @story
 async def test_an_unknown_key_is_not_supported(name: str) -> None:
     async with world() as w:
@@ -195,3 +196,26 @@ async def test_a_message_of_an_unknown_vendor_is_told_to_be_one(payload: dict[st
         assert await w.central.call("DataTransfer", payload) == {"status": "UnknownVendorId"}
         await w.charge(5, token=CARD)
         assert w.coil()
+
+
+@pytest.mark.requirement("16.CONF.4", "16.CONF.5", "key:BlinkRepeat", "key:LightIntensity")
+@story
+async def test_the_lights_follow_their_keys_at_once_and_after_a_power_cut() -> None:
+    async with world() as w:
+        assert w.board.lights(1) == (100, 3)
+        await configure(w, LightIntensity=40, BlinkRepeat=5)
+        await w.advance(1)
+        assert w.board.lights(1) == (40, 5)
+        assert await change(w, "LightIntensity", "101") == "Rejected"
+        await w.power_cut()
+        await w.advance(5)
+        assert w.board.lights(1) == (40, 5)
+
+
+@pytest.mark.requirement("16.CONF.4", "key:BlinkRepeat", "key:LightIntensity")
+@story
+async def test_without_lights_there_are_no_keys_of_lights() -> None:
+    async with world(evse_more=FIXED_CABLE) as w:
+        keys = await all_keys(w)
+        assert not {"LightIntensity", "BlinkRepeat"} & set(keys)
+        assert await change(w, "LightIntensity", "40") == "NotSupported"

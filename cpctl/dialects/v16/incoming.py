@@ -54,7 +54,7 @@ def _change_availability(wire: Wire, ctx: RenderContext) -> Request | Answer:
 
 
 def _change_configuration(wire: Wire, ctx: RenderContext) -> Request | Answer:
-    key = keys.find(wire["key"])
+    key = keys.find(wire["key"], ctx.layout)
     if key is None:
         return status("NotSupported")
     try:
@@ -78,11 +78,11 @@ def _get_configuration(wire: Wire, ctx: RenderContext) -> Request | Answer:
         return CallError("OccurenceConstraintViolation",
                          f"at most {keys.GET_CONFIGURATION_MAX_KEYS} keys")
     if not asked:
-        return Result({"configurationKey": [_told(key, ctx) for key in keys.KEYS.values()]})
+        return Result({"configurationKey": [_told(key, ctx) for key in keys.listed(ctx.layout)]})
     known: dict[str, keys.Key] = {}
     unknown: dict[str, None] = {}
     for name in asked:
-        key = keys.find(name)
+        key = keys.find(name, ctx.layout)
         if key is None:
             unknown[name] = None
         else:

@@ -33,13 +33,22 @@ def _never(_: StationLayout) -> bool:
     return False
 
 
+def _always(_: StationLayout) -> bool:
+    return True
+
+
+def _has_lights(layout: StationLayout) -> bool:
+    return any(evse.has_lights for evse in layout.evses)
+
+
 @dataclass(frozen=True)
 class Key:
     """One configuration key.
 
     `to_wire` and `from_wire` (SettingError) change between the canonical text of `setting` and the
     key's value. `setting` None: the value is derived from the installation by `view`, read-only.
-    `fixed` tells whether the installation decides the value although the setting could be changed.
+    `fixed` tells whether the installation decides the value although the setting could be changed,
+    `exists` whether it has what the key is about (16.CONF.4).
     """
 
     name: str
@@ -49,6 +58,7 @@ class Key:
     from_wire: Callable[[str], str] = _same
     view: View | None = None
     fixed: Question = _never
+    exists: Question = _always
 
 
 def reading(key: Key, settings: Settings, layout: StationLayout) -> str:
@@ -65,13 +75,19 @@ def is_read_only(key: Key, layout: StationLayout) -> bool:
     return key.access is Access.READ_ONLY or key.fixed(layout)
 
 
-def find(name: str) -> Key | None:
-    """The key of that name, in any case (16.CONF.1).
+def find(name: str, layout: StationLayout) -> Key | None:
+    """The key of that name, in any case (16.CONF.1), if the installation has it.
 
-    No driver blinks or dims, none switches between one phase and three: BlinkRepeat,
-    LightIntensity and ConnectorSwitch3to1PhaseSupported, all optional, do not exist.
+    No hardware here switches between one phase and three: ConnectorSwitch3to1PhaseSupported, which
+    is optional, does not exist.
     """
-    return KEYS.get(name.lower())
+    key = KEYS.get(name.lower())
+    return key if key is not None and key.exists(layout) else None
+
+
+def listed(layout: StationLayout) -> tuple[Key, ...]:
+    """All keys that the installation has, in their order."""
+    return tuple(key for key in KEYS.values() if key.exists(layout))
 
 
 def new_value(key: Key, text: str, layout: StationLayout) -> str:
@@ -136,6 +152,10 @@ def _setting(name: str, setting: str) -> Key:
     return Key(name, setting, TABLE[setting].access)
 
 
+def _of_lights(name: str, setting: str) -> Key:
+    return Key(name, setting, TABLE[setting].access, exists=_has_lights)
+
+
 def _measurands(name: str, setting: str) -> tuple[Key, Key]:
     return (Key(name, setting, TABLE[setting].access, list_to_wire, list_from_wire),
             _derived(f"{name}MaxLength", _most_entries(setting)))
@@ -150,6 +170,7 @@ def _rows() -> tuple[Key, ...]:
         _setting("AllowOfflineTxForUnknownId", "auth.offline_unknown"),
         _setting("AuthorizationCacheEnabled", "auth.cache_enabled"),
         _setting("AuthorizeRemoteTxRequests", "auth.remote_needs_authorization"),
+        _of_lights("BlinkRepeat", "lights.blink_times"),
         _setting("ClockAlignedDataInterval", "sampling.clock_interval_s"),
         _setting("ConnectionTimeOut", "session.plug_timeout_s"),
         Key("ConnectorPhaseRotation", "meter.phase_rotation", Access.READ_WRITE,
@@ -159,6 +180,7 @@ def _rows() -> tuple[Key, ...]:
         _derived("GetConfigurationMaxKeys",
                  lambda settings, layout: str(GET_CONFIGURATION_MAX_KEYS)),
         _setting("HeartbeatInterval", "link.heartbeat_s"),
+        _of_lights("LightIntensity", "lights.intensity_percent"),
         _setting("LocalAuthorizeOffline", "auth.local_offline"),
         _setting("LocalPreAuthorize", "auth.local_pre"),
         _setting("MaxEnergyOnInvalidId", "auth.max_energy_on_invalid_wh"),

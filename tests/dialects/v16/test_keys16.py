@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from support import conformance
-from support.dialect_world import TWINS, TWO_EVSES, World
+from support.dialect_world import TWINS, World
 
 from cpctl.core.events import SettingChangeRequested
 from cpctl.core.metering import SUPPORTED
@@ -16,6 +16,8 @@ from cpctl.dialects.v16.dialect import Dialect16
 from cpctl.dialects.v16.measurands import OF, list_from_wire, list_to_wire
 
 DIALECT = Dialect16()
+#: What has every key: a plug lock, lights that can be dimmed.
+FITTED = StationLayout((EvseLayout(1, has_lock=True, has_lights=True), EvseLayout(2)))
 REJECTED, NOT_SUPPORTED = Result({"status": "Rejected"}), Result({"status": "NotSupported"})
 MEASURED = [quantity for quantity in OF if quantity in SUPPORTED]
 BAD_INTEGERS = ("-1", "+5", "1.0", "1e3", "", " ", "ten", "0x10", "1" * 13, "²")
@@ -27,10 +29,12 @@ WRITABLE = {
     "AllowOfflineTxForUnknownId": ("false", "TRUE", "true"),
     "AuthorizationCacheEnabled": ("true", "false", "false"),
     "AuthorizeRemoteTxRequests": ("false", "True", "true"),
+    "BlinkRepeat": ("3", "5", "5"),
     "ClockAlignedDataInterval": ("0", "900", "900"),
     "ConnectionTimeOut": ("60", "0", "0"),
     "ConnectorPhaseRotation": ("1.Unknown,2.Unknown", "1.RST, 2.RTS", "1.RST,2.RTS"),
     "HeartbeatInterval": ("300", "86400", "86400"),
+    "LightIntensity": ("100", "0", "0"),
     "LocalAuthorizeOffline": ("true", "false", "false"),
     "LocalPreAuthorize": ("false", "true", "true"),
     "MaxEnergyOnInvalidId": ("0", "500", "500"),
@@ -54,10 +58,8 @@ WRITABLE = {
     "SecurityProfile": ("0", "2", "2"),
 }
 WRITE_ONLY = "AuthorizationKey"
-#: What no hardware here can do (lights, a switch between one phase and three), and what errata 3.81
-#: takes away.
-ABSENT = ("BlinkRepeat", "LightIntensity", "ConnectorSwitch3to1PhaseSupported",
-          "SupportedFeatureProfilesMaxLength")
+#: What no hardware here can do, and what errata 3.81 takes away.
+ABSENT = ("ConnectorSwitch3to1PhaseSupported", "SupportedFeatureProfilesMaxLength")
 ORDER = [name for name in conformance.wanted()["keys"] if name not in ABSENT]
 READ_ONLY = {
     "ConnectorPhaseRotationMaxLength": "3",
@@ -84,14 +86,14 @@ READ_ONLY = {
 }
 
 
-def change(key: str, value: str, layout: StationLayout = TWO_EVSES) -> object:
+def change(key: str, value: str, layout: StationLayout = FITTED) -> object:
     payload = {"key": key, "value": value}
     assert DIALECT.check("ChangeConfiguration", payload, response=False, ours=False) is None
     return DIALECT.request(Call("ChangeConfiguration", payload), World(layout=layout).context)
 
 
-def value_of(name: str, settings: Settings, layout: StationLayout = TWO_EVSES) -> str:
-    key = keys.find(name)
+def value_of(name: str, settings: Settings, layout: StationLayout = FITTED) -> str:
+    key = keys.find(name, FITTED)
     assert key is not None
     return keys.reading(key, settings, layout)
 
@@ -99,7 +101,7 @@ def value_of(name: str, settings: Settings, layout: StationLayout = TWO_EVSES) -
 @pytest.mark.requirement("16.CONF.1")
 def test_the_keys_stand_in_the_order_of_the_reference() -> None:
     assert [key.name for key in keys.KEYS.values()] == ORDER
-    assert len(ORDER) == 48
+    assert len(ORDER) == 50
     assert set(ORDER) == {*WRITABLE, *READ_ONLY, WRITE_ONLY}
     assert list(keys.KEYS) == [name.lower() for name in ORDER]
 
@@ -142,7 +144,8 @@ def test_a_key_reads_as_the_reference_has_it(name: str) -> None:
 
 @pytest.mark.requirement("16.CONF.2", "16.CONF.3",
                          "key:AllowOfflineTxForUnknownId", "key:AuthorizationCacheEnabled",
-                         "key:AuthorizeRemoteTxRequests", "key:ClockAlignedDataInterval",
+                         "key:AuthorizeRemoteTxRequests", "key:BlinkRepeat",
+                         "key:LightIntensity", "key:ClockAlignedDataInterval",
                          "key:ConnectionTimeOut", "key:ConnectorPhaseRotation",
                          "key:HeartbeatInterval", "key:LocalAuthorizeOffline",
                          "key:LocalPreAuthorize", "key:MaxEnergyOnInvalidId", "key:MessageTimeout",
@@ -157,7 +160,7 @@ def test_a_key_reads_as_the_reference_has_it(name: str) -> None:
 @pytest.mark.parametrize("name", WRITABLE)
 def test_a_key_is_written_and_then_reads_as_written(name: str) -> None:
     _, wire, canonical = WRITABLE[name]
-    key = keys.find(name)
+    key = keys.find(name, FITTED)
     assert key is not None and key.setting is not None
 
     said = change(name.lower(), wire)
@@ -165,7 +168,7 @@ def test_a_key_is_written_and_then_reads_as_written(name: str) -> None:
     assert isinstance(said, SettingChangeRequested)
     assert (said.setting, said.text) == (key.setting, canonical)
     after = Settings().with_text(said.setting, said.text)
-    assert keys.new_value(key, value_of(name, after), TWO_EVSES) == canonical
+    assert keys.new_value(key, value_of(name, after), FITTED) == canonical
 
 
 @pytest.mark.requirement("16.CONF.2",
@@ -182,9 +185,9 @@ def test_a_key_is_written_and_then_reads_as_written(name: str) -> None:
                          "key:CertificateStoreMaxLength")
 @pytest.mark.parametrize("name", READ_ONLY)
 def test_a_read_only_key_is_rejected(name: str) -> None:
-    key = keys.find(name)
+    key = keys.find(name, FITTED)
 
-    assert key is not None and keys.is_read_only(key, TWO_EVSES)
+    assert key is not None and keys.is_read_only(key, FITTED)
     assert change(name, READ_ONLY[name]) == REJECTED
 
 
@@ -258,14 +261,17 @@ def test_a_list_too_long_for_a_value_is_cut_after_a_whole_entry() -> None:
 @pytest.mark.parametrize("name", ["BlinkRepeat", "LightIntensity",
                                   "ConnectorSwitch3to1PhaseSupported"])
 def test_a_key_does_not_exist_where_no_hardware_can_do_it(name: str) -> None:
-    assert keys.find(name) is None
-    assert change(name, "5") == NOT_SUPPORTED
+    dark = StationLayout((EvseLayout(1),))
+
+    assert keys.find(name, dark) is None
+    assert name not in [key.name for key in keys.listed(dark)]
+    assert change(name, "5", dark) == NOT_SUPPORTED
 
 
 @pytest.mark.requirement("16.TX.14")
 def test_a_fixed_cable_cannot_be_unlocked_on_unplug() -> None:
     fixed = StationLayout((EvseLayout(1),))
-    key = keys.find("UnlockConnectorOnEVSideDisconnect")
+    key = keys.find("UnlockConnectorOnEVSideDisconnect", fixed)
 
     assert key is not None and keys.is_read_only(key, fixed)
     assert value_of(key.name, Settings(), fixed) == "false"
