@@ -3,21 +3,20 @@
 Per purpose the valid profile with the highest stack level that has a period now prevails; valid
 profiles of the transaction stand in for the default ones; of the purposes the least limit holds.
 Profiles are laid on a line of time in microseconds from now, so that nothing here adds to a date.
-What may be installed is decided in `profile_requests.py`, their values are in `profiles.py`, how
-the station's current is shared out is `sharing.py`'s.
-Source: OCPP 1.6 §3.13, §5.7, §5.16, §7.8..7.14, errata 3.8, 3.34, 3.43, 3.44; rules 16.SC.*.
+What may be installed is decided in `profile_requests.py`, their values are in `profiles.py`, what
+is told of the time to come in `composite_schedules.py`, how the station's current is shared out is
+`sharing.py`'s.
+Source: OCPP 1.6 §3.13, §5.16, §7.8..7.14, errata 3.8, 3.34, 3.43, 3.44; rules 16.SC.*.
 """
 
-import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cpctl.core.now import Now
 from cpctl.core.profiles import (
     ChargingProfile,
-    CompositeSchedule,
     InstalledProfile,
     Period,
     ProfileKind,
@@ -29,7 +28,6 @@ from cpctl.core.settings import Settings
 from cpctl.core.state import ClaimState, Evse, Station
 
 US_PER_S = 1_000_000
-MOST_STEPS = 1000  # of a composite schedule; a longer one is told as far as that goes
 FAR_US = 100 * 365 * 86_400 * US_PER_S  # beyond this nobody is told when something ends
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -200,28 +198,47 @@ Stack = tuple[Placed, ...]  # of one purpose, the highest level first
 
 
 @dataclass(frozen=True, slots=True)
+class Wires:
+    """What watts are turned into amperes with: the nominal voltage, the phases in use."""
+
+    voltage_v: float
+    phases: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stacks:
     """What concerns one EVSE: the profiles of its transaction, and the default ones."""
 
     of_transaction: Stack
     default: Stack
 
-    def limit(self, at_us: int, voltage_v: float) -> Limit | None:
+    def limit(self, at_us: int, wires: Wires) -> Limit | None:
         """16.SC.3, 16.SC.4: what prevails then; None: nothing is said."""
         overruled = any(one.is_valid(at_us) for one in self.of_transaction)
-        return _prevailing(self.of_transaction if overruled else self.default, at_us, voltage_v)
+        return leading(self.of_transaction if overruled else self.default, at_us, wires)
 
 
-def _prevailing(stack: Stack, at_us: int, voltage_v: float) -> Limit | None:
+def leading(stack: Stack, at_us: int, wires: Wires) -> Limit | None:
+    """What the highest level says that says anything; None: nothing is said.
+
+    A limit for more phases than are in use is, as given, for those in use (16.SC.11).
+    """
     for one in stack:
         period = one.period(at_us) if one.is_valid(at_us) else None
         if period is not None:
-            phases = period.phases or 3
+            phases = min(period.phases or 3, wires.phases)
             current_a = period.limit
             if one.profile.schedule.unit is RateUnit.WATT:
-                current_a /= voltage_v * phases  # §7.12: of all phases together
+                current_a /= wires.voltage_v * phases  # §7.12: of all phases together
             return Limit(current_a, phases, one)
     return None
+
+
+def wires_of(station: Station, evse: Evse | None = None) -> Wires:
+    """Of an EVSE, or of the station: all phases that any EVSE has."""
+    phases = max(one.layout.phases for one in station.evses) if evse is None else (
+        evse.layout.phases)
+    return Wires(station.layout.nominal_voltage_v, phases)
 
 
 def _stack(profiles: Iterable[InstalledProfile], started: Now | None, now: Now,
@@ -232,7 +249,7 @@ def _stack(profiles: Iterable[InstalledProfile], started: Now | None, now: Now,
     return tuple(sorted(found, key=lambda one: -one.profile.stack_level))
 
 
-def _stacks(station: Station, evse: Evse, now: Now, settings: Settings,
+def stacks_of(station: Station, evse: Evse, now: Now, settings: Settings,
             connector: int | None = None) -> Stacks:
     """`connector` None: the one in use."""
     connector = connector or evse.connector
@@ -260,7 +277,7 @@ def _defaults(station: Station, evse: Evse, connector: int, settings: Settings
                   if one.evse is None and one.profile.stack_level not in levels]
 
 
-def _station_stack(station: Station, now: Now, settings: Settings) -> Stack:
+def station_stack(station: Station, now: Now, settings: Settings) -> Stack:
     return _stack((one for one in station.profiles
                    if one.profile.purpose is Purpose.STATION_MAX), None, now, settings)
 
@@ -279,19 +296,19 @@ def evse_limit_a(station: Station, evse: Evse, now: Now, settings: Settings) -> 
 
     Without a transaction: as if one started now (E-27).
     """
-    limit = _stacks(station, evse, now, settings).limit(0, station.layout.nominal_voltage_v)
-    return limit.current_a if limit is not None else _default_limit_a(settings)
+    limit = stacks_of(station, evse, now, settings).limit(0, wires_of(station, evse))
+    return limit.current_a if limit is not None else default_limit_a(settings)
 
 
-def _default_limit_a(settings: Settings) -> float | None:
+def default_limit_a(settings: Settings) -> float | None:
     """E-38: what holds where no profile says anything."""
     return settings.integer("smart.default_limit_a") or None
 
 
 def station_limit_a(station: Station, now: Now, settings: Settings) -> float | None:
     """What ChargingStationMaxProfile allows all EVSEs together now, A per phase; None: nothing."""
-    stack = _station_stack(station, now, settings)
-    limit = _prevailing(stack, 0, station.layout.nominal_voltage_v)
+    stack = station_stack(station, now, settings)
+    limit = leading(stack, 0, wires_of(station))
     return None if limit is None else limit.current_a
 
 
@@ -302,9 +319,9 @@ def next_change(station: Station, now: Now, settings: Settings) -> int | None:
             if evse.session is not None or evse.claim.state is not ClaimState.NONE]
     if not used:
         return None
-    relevant = list(_station_stack(station, now, settings))
+    relevant = list(station_stack(station, now, settings))
     for evse in used:
-        stacks = _stacks(station, evse, now, settings)
+        stacks = stacks_of(station, evse, now, settings)
         relevant += [one for one in (*stacks.of_transaction, *stacks.default)
                      if evse.in_transaction or one.profile.kind is not ProfileKind.RELATIVE]
     ahead = [at_us for one in relevant if (at_us := one.following(0)) is not None]
@@ -328,9 +345,9 @@ class Prevailing:
 def prevailing(station: Station, evse: Evse, now: Now, settings: Settings
                ) -> tuple[Prevailing | None, Prevailing | None]:
     """The profile that limits the EVSE now, and the one that limits the station."""
-    voltage_v = station.layout.nominal_voltage_v
-    return (_told(_stacks(station, evse, now, settings).limit(0, voltage_v), now),
-            _told(_prevailing(_station_stack(station, now, settings), 0, voltage_v), now))
+    of_evse = stacks_of(station, evse, now, settings).limit(0, wires_of(station, evse))
+    of_station = leading(station_stack(station, now, settings), 0, wires_of(station))
+    return _told(of_evse, now), _told(of_station, now)
 
 
 def _told(limit: Limit | None, now: Now) -> Prevailing | None:
@@ -340,147 +357,3 @@ def _told(limit: Limit | None, now: Now) -> Prevailing | None:
     until = None if ahead_us is None or ahead_us > FAR_US else now.mono_ns + ahead_us * 1000
     profile = limit.source.profile
     return Prevailing(profile.id, profile.purpose, limit.current_a, until)
-
-
-# --- the composite schedule ----------------------------------------------------------------------
-
-
-LimitAt = Callable[[int], Limit]
-
-
-def composite(station: Station, evse: Evse | None, connector: int | None, duration_s: int,
-              unit: RateUnit | None, now: Now, settings: Settings) -> CompositeSchedule:
-    """The limits from now on for `duration_s`, in whole seconds, without gap; equal neighbours are
-    one. `evse` None: the expected total from the grid (E-28). `unit` None: the one of the
-    prevailing profile, else A (16.SC.23).
-
-    Profiles, hardware, cable and the station's limit are in it, not how the EVSEs share at the
-    moment. One of more than `MOST_STEPS` changes is told for a shorter duration.
-    """
-    of_station = _station_stack(station, now, settings)
-    if evse is None:
-        course, relevant = _total(station, now, settings)
-    else:
-        course, relevant = _course_of(station, evse, connector, now, settings)
-    limit_at = _capped(station, of_station, course)
-    if unit is None:
-        unit = _spoken_unit((*(relevant if evse is not None else ()), *of_station), settings)
-    said = _sayer(limit_at, unit, station.layout.nominal_voltage_v)
-    periods, told_s = _periods(said, (*of_station, *relevant), duration_s, now)
-    return CompositeSchedule(
-        evse.id if evse is not None else None, now.utc.replace(microsecond=0), told_s, unit,
-        periods, connector if evse is not None else None)
-
-
-def _spoken_unit(relevant: Sequence[Placed], settings: Settings) -> RateUnit:
-    for one in relevant:
-        if one.is_valid(0) and one.period(0) is not None:
-            return one.profile.schedule.unit
-    return RateUnit.AMPERE if "current" in settings.names("smart.rate_units") else RateUnit.WATT
-
-
-def _course_of(station: Station, evse: Evse, connector: int | None, now: Now,
-               settings: Settings) -> tuple[LimitAt, list[Placed]]:
-    """What one EVSE may have at each moment by its profiles, hardware and cable."""
-    stacks = _stacks(station, evse, now, settings, connector)
-    voltage_v = station.layout.nominal_voltage_v
-    cable_a = evse.plug.cable_a
-    default_a = _default_limit_a(settings)
-    local_a = min(one for one in (evse.layout.max_current_a, cable_a, math.inf)
-                  if one is not None)
-    hardware = Limit(local_a, evse.layout.phases)
-
-    def at(at_us: int) -> Limit:
-        limit = stacks.limit(at_us, voltage_v)
-        if limit is None:
-            limit = hardware if default_a is None else Limit(default_a, hardware.phases)
-        phases = min(limit.phases, hardware.phases)
-        return _least(Limit(limit.current_a, phases), hardware)
-
-    return at, [*stacks.of_transaction, *stacks.default]
-
-
-def _total(station: Station, now: Now, settings: Settings) -> tuple[LimitAt, list[Placed]]:
-    """The sum over the EVSEs; amperes add up as on one phase, as when they are shared."""
-    courses, relevant = [], []
-    for evse in station.evses:
-        course, more = _course_of(station, evse, None, now, settings)
-        courses.append(course)
-        relevant += more
-
-    def at(at_us: int) -> Limit:
-        limits = [course(at_us) for course in courses]
-        return Limit(sum(one.current_a for one in limits), max(one.phases for one in limits))
-
-    return at, relevant
-
-
-def _capped(station: Station, of_station: Stack, course: LimitAt) -> LimitAt:
-    """Under what all EVSEs may have together (16.SC.5)."""
-    installed_a = station.layout.station_max_current_a
-    voltage_v = station.layout.nominal_voltage_v
-
-    def at(at_us: int) -> Limit:
-        limit = course(at_us)
-        if installed_a is not None:
-            limit = _least(limit, Limit(installed_a, limit.phases))
-        of_all = _prevailing(of_station, at_us, voltage_v)
-        if of_all is None:
-            return limit
-        return _least(limit, Limit(of_all.current_a, min(of_all.phases, limit.phases)))
-
-    return at
-
-
-def _least(one: Limit, other: Limit) -> Limit:
-    return min(one, other, key=lambda limit: (limit.current_a, limit.phases))
-
-
-def _sayer(limit_at: LimitAt, unit: RateUnit, voltage_v: float
-           ) -> Callable[[int], tuple[float, int]]:
-    """Limit and phases as told: in tenths, rounded down (16.SC.15)."""
-
-    def say(at_us: int) -> tuple[float, int]:
-        limit = limit_at(at_us)
-        value = limit.current_a
-        if unit is RateUnit.WATT:
-            value *= voltage_v * limit.phases
-        return math.floor(value * 10 + 1e-6) / 10, limit.phases
-
-    return say
-
-
-def _periods(said: Callable[[int], tuple[float, int]], relevant: Sequence[Placed],
-             duration_s: int, now: Now) -> tuple[tuple[Period, ...], int]:
-    """The course in whole seconds from the begin of the present one, and how far it goes."""
-    begun_us = now.utc.microsecond
-    at_s, found = 0, [Period(0, *said(0))]
-    steps = 0
-    for moment_us in _moments(relevant):
-        next_s = -(-(moment_us + begun_us) // US_PER_S)
-        if next_s >= duration_s:
-            break
-        if next_s <= at_s:
-            continue
-        if steps >= MOST_STEPS:
-            return tuple(found), next_s
-        at_s, steps = next_s, steps + 1
-        limit, phases = said(at_s * US_PER_S - begun_us)
-        if (limit, phases) != (found[-1].limit, found[-1].phases):
-            found.append(Period(at_s, limit, phases))
-    return tuple(found), duration_s
-
-
-def _moments(relevant: Sequence[Placed]) -> Iterator[int]:
-    """Every moment after now at which one of them may change, in order; may never end."""
-    coming = [(at_us, number) for number, one in enumerate(relevant)
-              if (at_us := one.following(0)) is not None]
-    while coming:
-        first_us = min(coming)[0]
-        yield first_us
-        later = []
-        for at_us, number in coming:
-            upcoming = at_us if at_us > first_us else relevant[number].following(first_us)
-            if upcoming is not None:
-                later.append((upcoming, number))
-        coming = later

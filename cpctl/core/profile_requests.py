@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from cpctl.core.charging_profiles import composite
+from cpctl.core.composite_schedules import composite
 from cpctl.core.effects import Answer, Effect, KeepRecord
 from cpctl.core.events import (
     Booted,

@@ -368,10 +368,10 @@ def test_watts_are_of_all_phases_together_and_three_where_none_are_told(
 
 
 @requirement("16.SC.11")
-@pytest.mark.parametrize("unit, limit", [(AMPERE, 16.0), (WATT, 11_040.0)])
-def test_more_phases_in_the_profile_than_in_use_do_not_change_the_current(
+@pytest.mark.parametrize("unit, limit", [(AMPERE, 16.0), (WATT, 3680.0)])
+def test_more_phases_in_the_profile_than_in_use_do_not_change_the_limit(
         unit: RateUnit, limit: float) -> None:
-    """Errata 3.34: the limit as given for the phases that are used."""
+    """Errata 3.34: the limit as given, A or W, for the phases that are used."""
     world = World(evse_layout(1, phases=1)).boot()
     install(world, profile(1, (0, limit), unit=unit))
 

@@ -15,7 +15,7 @@ from support.charging import (
 )
 from support.core_world import START, World, evse_layout
 
-from cpctl.core.charging_profiles import MOST_STEPS
+from cpctl.core.composite_schedules import MOST_STEPS
 from cpctl.core.profiles import Period, Purpose, Recurrency
 
 requirement = pytest.mark.requirement

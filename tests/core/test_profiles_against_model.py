@@ -13,7 +13,7 @@ import pytest
 from support.core_world import World
 from support.profile_model import ChargePoint, Entry, Post, look_up
 
-from cpctl.core import charging_profiles, profile_requests
+from cpctl.core import charging_profiles, composite_schedules, profile_requests
 from cpctl.core import events as ev
 from cpctl.core.effects import Answer, TransactionStarted
 from cpctl.core.now import NS_PER_S, Now, TimeQuality
@@ -201,7 +201,7 @@ class Comparison:
 
     def asked(self, number: int | None, unit: RateUnit) -> CompositeSchedule:
         pair = self.pair
-        return charging_profiles.composite(
+        return composite_schedules.composite(
             pair.station, pair.station.evse(number), None, self.length_s, unit, now_at(0),
             pair.settings)
 

@@ -19,7 +19,8 @@ from support.core_world import START, World, evse_layout
 from cpctl.api.explain import limits
 from cpctl.core import events as ev
 from cpctl.core.around import claims
-from cpctl.core.charging_profiles import composite, next_change, prevailing
+from cpctl.core.charging_profiles import next_change, prevailing
+from cpctl.core.composite_schedules import composite
 from cpctl.core.now import NS_PER_S, Now, TimeQuality
 from cpctl.core.profiles import (
     ChargingProfile,

@@ -159,8 +159,9 @@ class ChargePoint:
 
     # --- what holds at a second ------------------------------------------------------------------
 
-    def stretches(self, entry: Entry, began: int, until: int) -> list[Stretch]:
-        """All of a profile up to `until`; `began`: when the transaction did."""
+    def stretches(self, entry: Entry, began: int, until: int, wires: int) -> list[Stretch]:
+        """All of a profile up to `until`; `began`: when the transaction did. `wires`: how many
+        phases there are to charge with; a limit for more is as it is for those (errata 3.34)."""
         profile = entry.profile
         schedule = profile.schedule
         every = None
@@ -179,14 +180,15 @@ class ChargePoint:
                                           strict=True):
                 begin, end = max(begin, valid_from), min(end, last, valid_to)
                 if begin < end:
-                    found.append(self._stretch(begin, end, period, schedule.unit.value))
+                    found.append(self._stretch(begin, end, period, schedule.unit.value, wires))
             if every is None:
                 break
             first += every
         return found
 
-    def _stretch(self, begin: int, end: int, period: Period, unit: str) -> Stretch:
+    def _stretch(self, begin: int, end: int, period: Period, unit: str, wires: int) -> Stretch:
         phases = 3 if period.phases is None else period.phases
+        phases = min(phases, wires)
         amps = Fraction(round(period.limit * 10), 10)
         if unit == "W":
             amps = amps / (self.volts * phases)
@@ -200,7 +202,7 @@ class ChargePoint:
         windows = []
         for entry in self.entries:
             purpose, level = entry.profile.purpose.value, entry.profile.stack_level
-            found = self.stretches(entry, began, until)
+            found = self.stretches(entry, began, until, post.phases)
             if purpose == "TxProfile" and entry.connector == connector and number is not None:
                 tx[level] = found
                 window = (entry.profile.valid_from, entry.profile.valid_to)
@@ -217,7 +219,8 @@ class ChargePoint:
         return Course(tx, windows, default)
 
     def station_course(self, now: int, until: int) -> dict[int, list[Stretch]]:
-        return {entry.profile.stack_level: self.stretches(entry, now, until)
+        wires = max(post.phases for post in self.posts.values())
+        return {entry.profile.stack_level: self.stretches(entry, now, until, wires)
                 for entry in self.entries
                 if entry.profile.purpose.value == "ChargingStationMaxProfile"}
 
