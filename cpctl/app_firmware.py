@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cpctl import slots
@@ -41,13 +40,31 @@ class FirmwareDesk:
         if (self._app.config.firmware.releases / slots.MARK).exists():
             self.service.announce_trial()
 
+    @property
+    def running(self) -> str | None:
+        """The slot that this daemon runs from."""
+        releases = str(self._app.config.firmware.releases)
+        return self._app.seams.release or slots.release_of(releases, __file__)
+
+    def picture(self) -> dict[str, Any]:
+        """What is installed, and how the last update stands, for people."""
+        root = str(self._app.config.firmware.releases)
+        state = slots.read(root) or {}
+        update = self._app.loop.station.firmware
+        return {
+            "version": self._app.version, "folder": root, "slot": self.running,
+            "current": slots.current(root), "releases": slots.releases(root),
+            "last": {key: state.get(key) for key in ("version", "state", "previous", "reason")}
+            if state else None,
+            "update": None if update is None else {
+                "job": update.order.job, "step": update.step.value, "status": update.told.value}}
+
     @cached_property
     def service(self) -> Firmware:
-        from cpctl.services.firmware import Around, Firmware, Place, running_release
+        from cpctl.services.firmware import Around, Firmware, Place
 
         app, spec = self._app, self._app.config.firmware
-        running = app.seams.release or running_release(spec.releases, Path(__file__))
-        place = Place(spec.releases, running, app.config.store.path / FOLDER, spec.trial_s,
+        place = Place(spec.releases, self.running, app.config.store.path / FOLDER, spec.trial_s,
                       spec.max_mb << 20, spec.unsigned_bundles)
         return Firmware(place, self._children, app.services.logs.transfers, Around(
             settings=lambda: app.loop.settings, now=app.now, post=app.post, spawn=app.spawn,

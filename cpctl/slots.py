@@ -137,6 +137,13 @@ def releases(root: str) -> list[str]:
                   key=lambda name: os.stat(folder(root, name)).st_mtime)
 
 
+def release_of(root: str, file: str) -> str | None:
+    """The version of the slot that `file` lies in; None: in none of them."""
+    slots = os.path.realpath(os.path.join(root, "releases"))
+    inside = os.path.relpath(os.path.realpath(file), slots).split(os.sep)
+    return inside[0] if len(inside) > 1 and _is_name(inside[0]) else None
+
+
 def is_runnable(root: str, version: str | None) -> bool:
     return version is not None and os.path.isfile(os.path.join(folder(root, version), *PROGRAM))
 

@@ -15,6 +15,7 @@ from cpctl.api.books import Books
 from cpctl.api.certificates import CertificateBook
 from cpctl.api.doctor import checks
 from cpctl.api.explain import limits, reasons
+from cpctl.api.firmware import Firmware
 from cpctl.api.line import Line
 from cpctl.api.pictures import evse, station, statuses, time_of
 from cpctl.api.server import Caller, Right
@@ -43,7 +44,8 @@ class Methods:
         self._app = app
         self._table: Table = {
             **StationMethods(app).table(), **Books(app).table(), **Line(app).table(),
-            **CertificateBook(app).table(), **Tools(app).table(), **Support(app).table()}
+            **CertificateBook(app).table(), **Tools(app).table(), **Firmware(app).table(),
+            **Support(app).table()}
 
     @property
     def names(self) -> tuple[str, ...]:

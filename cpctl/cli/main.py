@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sim": ("bench", "the hands of the simulated board: plug, tap, fault and others"),
     "hw": ("bench", "devices: list, meter, reader, pilot; safe drives outputs off"),
     "support": ("support", "bundle: an archive for whoever helps, without secrets"),
+    "firmware": ("firmware", "the release that runs, those there are, how an update stands"),
     "run": ("daemon", "the daemon (systemd starts it)"),
     "config": ("daemon", "check the configuration file"),
     "demo": ("daemon", "charge a simulated car against an embedded central system"),

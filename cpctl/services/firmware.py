@@ -81,15 +81,6 @@ class Around:
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
-def running_release(root: Path, code: Path) -> str | None:
-    """The version of the slot under `root` that `code`, a file of ours, lies in."""
-    try:
-        inside = code.resolve().relative_to((root / "releases").resolve())
-    except ValueError:
-        return None
-    return inside.parts[0] if len(inside.parts) > 1 else None
-
-
 class Firmware:
     """One object per daemon, made when it is first needed."""
 
@@ -131,15 +122,6 @@ class Firmware:
         order = _order_of(state.get("order", {}))
         if order is not None:
             self._around.post(FirmwareFound(order, FirmwareFinding.ON_TRIAL))
-
-    def picture(self) -> dict[str, Any]:
-        """What is installed, for people."""
-        root = str(self._place.root)
-        state = slots.read(root) or {}
-        return {"running": self._place.running, "current": slots.current(root),
-                "releases": slots.releases(root),
-                "previous": state.get("previous"), "last": state.get("version"),
-                "last_state": state.get("state"), "reason": state.get("reason", "")}
 
     # --- the certificate ---------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ ACTING = {
     "sim": ["plug", "unplug", "pilot", "tap", "meter", "fault", "clear", "cable"],
 }
 READING = {
-    "": ["status", "watch", "why", "limits", "doctor"],
+    "": ["status", "watch", "why", "limits", "doctor", "firmware"],
     "evse": ["show"],
     "sessions": ["list", "show"],
     "journal": ["list", "show", "export"],
