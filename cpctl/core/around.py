@@ -178,5 +178,5 @@ def claims(station: Station, evse: Evse, now: Now, settings: Settings
     found = limits.claims_on_current(
         evse, its_around, profile_until=of_evse.until if of_evse is not None else None,
         share_until=share_until)
-    behind = {"profile": of_evse, "station": of_station}
+    behind = {"profile": of_evse or "smart.default_limit_a", "station": of_station}
     return tuple(replace(one, behind=str(behind.get(one.owner) or "")) for one in found)

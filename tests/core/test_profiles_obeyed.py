@@ -83,6 +83,17 @@ def test_each_claim_on_the_current_names_the_profile_behind_it_and_its_end() -> 
     assert (told[1]["current_a"], told[1]["leads"]) == (8.0, True)
 
 
+def test_a_limit_of_the_configuration_is_named_where_no_profile_is() -> None:
+    world = World(*ONE, settings={"smart.default_limit_a": 13}).boot()
+    evse = world.station.evse(1)
+    assert evse is not None
+
+    told = limits(claims(world.station, evse, world.now, world.settings), world.now)
+
+    assert [(one["owner"], one["current_a"], one["behind"]) for one in told] == [
+        ("hardware", 32.0, None), ("profile", 13.0, "smart.default_limit_a")]
+
+
 # --- a clock that is not trusted -----------------------------------------------------------------
 
 
