@@ -1,4 +1,4 @@
-"""OCPP 1.6 (edition 2 with errata) over JSON, Core profile: the table of its messages.
+"""OCPP 1.6 (edition 2 with errata) and its security whitepaper, over JSON: the table of messages.
 
 Translation is in `outgoing`, `incoming` and `status`; here is who may say what, which schema it
 must fit, and what errors are called.
