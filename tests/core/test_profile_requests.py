@@ -457,6 +457,15 @@ def test_a_resumed_transaction_keeps_its_profile_and_its_place_in_it() -> None:
     assert course(other, 60) == [(0, 11.0)]
 
 
+@requirement("16.SC.4", "16.SC.13")
+def test_a_resumed_transaction_does_not_take_the_profile_of_another() -> None:
+    world = World(*ONE).boot()
+    world.charging()
+    world.records["profile.3"] = InstalledProfile(1, profile(3, purpose=TX, transaction=99), START)
+
+    assert restarted(world, resumes=True).station.profiles == ()
+
+
 @requirement("16.SC.13")
 def test_what_is_over_or_has_no_place_any_more_is_dropped_at_the_start() -> None:
     world = World(*TWO).boot()

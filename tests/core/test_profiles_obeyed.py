@@ -121,6 +121,8 @@ def without_clock(one: ChargingProfile, *, duration_s: int = 100) -> tuple[Perio
     profile(1, (0, 8.0), (60, 9.0), kind=RECURRING, recurrency=Recurrency.DAILY),
     profile(1, (0, 8.0), kind=RECURRING, recurrency=Recurrency.DAILY, duration_s=HOUR_S),
     profile(1, (0, 8.0), start=START + timedelta(days=1)),
+    profile(1, (0, 8.0), kind=RECURRING, recurrency=Recurrency.DAILY,
+            start=START + timedelta(days=1)),
 ])
 def test_without_a_trusted_clock_what_needs_one_does_not_hold(one: ChargingProfile) -> None:
     assert without_clock(one) == (Period(0, 32.0, 3),)
@@ -176,6 +178,22 @@ def test_where_a_transaction_of_another_boot_stands_needs_the_clock() -> None:
 
     assert [(one.start_s, one.limit) for one in periods_known] == [(0, 8.0), (50, 12.0)]
     assert periods_unknown == (Period(0, 32.0, 3),)
+
+
+def test_a_relative_limit_without_end_holds_though_nobody_knows_since_when_it_runs() -> None:
+    """The transaction began in another boot, before there was a clock."""
+    world = World(*ONE).boot()
+    install(world, profile(1, (0, 8.0), kind=RELATIVE))
+    world.charging()
+    evse = world.station.evse(1)
+    assert evse is not None and evse.transaction.started is not None
+    began = replace(evse.transaction.started, at=replace(world.now, quality=TimeQuality.NONE))
+    evse = replace(evse, transaction=replace(evse.transaction, started=began))
+
+    told = composite(world.station, evse, None, 100, None,
+                     replace(untrusted(world), quality=TimeQuality.CSMS), Settings())
+
+    assert told.periods == (Period(0, 8.0, 3),)
 
 
 # --- obeyed --------------------------------------------------------------------------------------
