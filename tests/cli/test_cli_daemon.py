@@ -155,10 +155,12 @@ def test_second_daemon_ends_before_it_touches_anything(cli: Cli, folder: Path) -
     assert cli("status")[0] == 0
 
 
-def test_daemon_ends_with_0_and_takes_its_socket_along(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGPWR])
+def test_daemon_ends_with_0_and_takes_its_socket_along(number: signal.Signals, tmp_path: Path
+                                                       ) -> None:
     with daemon(tmp_path) as process:
         assert (tmp_path / "s").exists()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         assert process.wait(30) == 0
 
     assert not (tmp_path / "s").exists()
