@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -90,13 +91,20 @@ def serve(work: Callable[[Told, Callable[[Told], None]], Told]) -> None:
     """Do the one order that stands on standard input; `work(order, tell)` returns what is done.
 
     It raises ChildFailed for what it knows; any other error is told on standard error, and ends it.
+    The daemon holds the other end of standard input: when that goes, however, so does the child.
     """
     os.nice(NICENESS)
     order = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_daemon, daemon=True).start()
     try:
         _say({"done": work(order, lambda told: _say({"told": told}))})
     except ChildFailed as failed:
         _say({"failed": failed.kind, "detail": failed.detail})
+
+
+def _end_with_the_daemon() -> None:
+    sys.stdin.read()
+    os._exit(1)
 
 
 def _say(what: Told) -> None:
