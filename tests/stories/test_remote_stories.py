@@ -181,20 +181,6 @@ async def test_a_second_remote_start_for_a_waiting_connector_is_rejected() -> No
             "RemoteStartTransaction", {"idTag": OTHER_CARD, "connectorId": 1}) == REJECTED
 
 
-@pytest.mark.requirement("16.RSTART.5")
-@story
-async def test_a_profile_in_a_remote_start_is_passed_over_without_smart_charging() -> None:
-    profile = {"chargingProfileId": 1, "stackLevel": 0, "chargingProfilePurpose": "TxProfile",
-               "chargingProfileKind": "Relative", "chargingSchedule": {
-                   "chargingRateUnit": "A",
-                   "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 0.0}]}}
-    async with world() as w:
-        await w.plug()
-        assert await remote_start(w, connectorId=1, chargingProfile=profile) == ACCEPTED
-        await w.advance(5)
-        assert w.coil()
-
-
 @pytest.mark.requirement("16.AUTH.2")
 @story
 async def test_a_car_started_remotely_is_stopped_by_the_card_of_that_tag() -> None:
