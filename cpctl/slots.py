@@ -8,6 +8,7 @@ decides before anything of a possibly broken release is imported. Layout of the 
     current              symlink to releases/<version>, replaced atomically
     releases/<version>/  a whole tree with bin/cpctl
     update.json          how the last update stands; the one word that counts
+    books/               copies of the books, while a release that rewrites them is on trial
 
 A power cut at any instant leaves `update.json` as it was before or after a change, and each word in
 it tells what `current` has to be; `choose` carries it out. A release on trial that does not confirm
@@ -42,6 +43,7 @@ FAILING = "failing"  # `previous` is to run again
 FAILED = "failed"  # it does
 
 MARK = "update.json"
+BOOKS = "books"
 PROGRAM = ("bin", "cpctl")
 
 
@@ -159,12 +161,14 @@ def point(root: str, version: str) -> None:
     sync_folder(root)
 
 
-def begin_trial(root: str, version: str, *, key: str, order: dict[str, Any], trial_s: float
-                ) -> None:
-    """`version` is started next and has to confirm itself. `key` names the order that wants it."""
+def begin_trial(root: str, version: str, *, key: str, order: dict[str, Any], trial_s: float,
+                books: list[str] | None = None) -> None:
+    """`version` is started next and has to confirm itself. `key` names the order that wants it;
+    `books` are the files that it rewrites, so that the release before could not read them."""
     with _alone(root):
         _write(root, {"format": 1, "state": TRIAL, "version": version, "previous": current(root),
-                      "key": key, "order": order, "trial_s": trial_s, "starts": 0, "reason": ""})
+                      "key": key, "order": order, "trial_s": trial_s, "starts": 0, "reason": "",
+                      "books": books or []})
         point(root, version)
 
 
@@ -180,28 +184,85 @@ def confirm(root: str, key: str) -> bool:
 
 
 def fail(root: str, reason: str, key: str | None = None) -> bool:
-    """Back to the release before. False: none is on trial (of this `key`)."""
+    """Back to the release before, from the next start on. False: none is on trial (of this
+    `key`)."""
     with _alone(root):
         state = read(root)
         if state is None or state.get("state") != TRIAL or key not in (None, state.get("key")):
             return False
-        _go_back(root, state, reason)
+        _write(root, {**state, "state": FAILING, "reason": reason})
+        _point_back(root, state)
         return True
 
 
+def _point_back(root: str, state: dict[str, Any]) -> None:
+    back = state.get("previous")
+    if not is_runnable(root, back):
+        back = next((one for one in releases(root) if one != state["version"]), None)
+    if back is not None:
+        point(root, back)
+
+
 def _go_back(root: str, state: dict[str, Any], reason: str) -> None:
+    """Nothing runs: all of the way back at once."""
     state = {**state, "state": FAILING, "reason": reason}
     _write(root, state)
     _finish_going_back(root, state)
 
 
 def _finish_going_back(root: str, state: dict[str, Any]) -> None:
-    back = state.get("previous")
-    if not is_runnable(root, back):
-        back = next((one for one in releases(root) if one != state["version"]), None)
-    if back is not None:
-        point(root, back)
+    _restore_books(root, state)
+    _point_back(root, state)
     _write(root, {**state, "state": FAILED})
+
+
+# --- books that a new release rewrites -----------------------------------------------------------
+
+
+def _copies(root: str, state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(book, its copy) of each file of the books."""
+    for book in state.get("books") or ():
+        for ending in ("-wal", ""):
+            yield book + ending, os.path.join(root, BOOKS, os.path.basename(book) + ending)
+
+
+def _keep_books(root: str, state: dict[str, Any]) -> None:
+    """Before the first start: nobody has them open."""
+    if not state.get("books"):
+        return
+    os.makedirs(os.path.join(root, BOOKS), mode=0o700, exist_ok=True)
+    for book, copy in _copies(root, state):
+        if os.path.exists(book):
+            _copy(book, copy)
+
+
+def _restore_books(root: str, state: dict[str, Any]) -> None:
+    """As they were before the trial. Done again from the beginning after a power cut."""
+    for book, copy in _copies(root, state):
+        if not os.path.exists(copy.removesuffix("-wal")):
+            continue  # it was not there before the trial, or the trial never began
+        if os.path.exists(copy):
+            _copy(copy, book)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(book)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(book.removesuffix("-wal") + "-shm")
+
+
+def _copy(source: str, target: str) -> None:
+    half = target + ".half"
+    with open(source, "rb") as there:
+        status = os.fstat(there.fileno())
+        descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as here:
+            os.fchmod(descriptor, status.st_mode & 0o777)
+            while chunk := there.read(1 << 20):
+                here.write(chunk)
+            here.flush()
+            os.fsync(descriptor)
+    os.replace(half, target)
+    sync_folder(os.path.dirname(target))
 
 
 # --- the choice at each start --------------------------------------------------------------------
@@ -244,6 +305,8 @@ def _settle(root: str) -> None:
     elif starts >= MOST_STARTS:
         _go_back(root, state, f"started {starts} times and never reached the central system")
     else:
+        if not starts:
+            _keep_books(root, state)
         _write(root, {**state, "starts": starts + 1})
         if current(root) != state["version"]:
             point(root, state["version"])

@@ -74,7 +74,8 @@ class Step(Enum):
 
 
 _CANCELLABLE = (Step.SCHEDULED, Step.FETCHING, Step.READY, Step.WAITING)
-_HOLDING = (Step.WAITING, Step.INSTALLING, Step.RESTARTING, Step.FINDING)
+_HOLDING = (Step.WAITING, Step.INSTALLING, Step.RESTARTING, Step.FINDING, Step.ON_TRIAL,
+            Step.CONFIRMING)
 _UNFINISHED = (Step.INSTALLING, Step.RESTARTING, Step.FINDING, Step.ON_TRIAL, Step.CONFIRMING)
 
 
@@ -93,7 +94,7 @@ class FirmwareUpdate(Kept):
 
 def holds(station: "Station") -> bool:
     """Nothing new begins: the update waits for the end of what runs, or is being installed
-    (L01.FR.07)."""
+    (L01.FR.07). Nor on trial: what is recorded then may be lost on the way back."""
     return station.firmware is not None and station.firmware.step in _HOLDING
 
 

@@ -48,6 +48,8 @@ WORK_LIMIT_S = 1800.0
 DOWNLOAD_LIMIT_S = 6 * 3600.0
 HOPELESS = ("unsupported", "too_large")  # trying again does not mend these
 
+BOOKS = ("journal.db", "station.db")  # beside the folder of what is fetched
+
 _VERDICTS = {"certificate": Outcome.INVALID_CERTIFICATE, "revoked": Outcome.REVOKED_CERTIFICATE}
 _FAILURES = {"signature": FirmwareStatus.INVALID_SIGNATURE,
              "certificate": FirmwareStatus.INVALID_SIGNATURE,
@@ -272,6 +274,7 @@ class Firmware:
             "unsigned_bundles": place.unsigned_bundles, "file": str(_whole(place, order)),
             "root": str(place.root), "running": place.running, "max_bytes": place.max_bytes,
             "data": {"journal": len(JOURNAL), "station": len(STATION)},
+            "books": [str(place.folder.parent / name) for name in BOOKS],
             "key": _key(order), "order": _order_told(order), "trial_s": place.trial_s,
         }, limit_s=limit_s)
 

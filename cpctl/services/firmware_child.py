@@ -223,8 +223,9 @@ def install(order: Told) -> Told:
             return {"version": running, "same": True}
         raise release.bad(f"release {running} runs already, with other content")
     release.install(file, root, manifest, order["max_bytes"])
+    rewrites = any(manifest.data[book] > version for book, version in order["data"].items())
     slots.begin_trial(str(root), manifest.version, key=order["key"], order=order["order"],
-                      trial_s=order["trial_s"])
+                      trial_s=order["trial_s"], books=order["books"] if rewrites else [])
     return {"version": manifest.version, "same": False}
 
 
@@ -240,6 +241,8 @@ def tidy(order: Told) -> Told:
     """Remove releases that are neither the present one nor the one to go back to."""
     root = Path(order["root"])
     state = slots.read(str(root)) or {}
+    if state.get("state") != slots.FAILING:
+        shutil.rmtree(root / slots.BOOKS, ignore_errors=True)
     kept = {slots.current(str(root)), order["running"], state.get("previous")}
     release.sweep(root / "releases")
     for slot in (root / "releases").iterdir():

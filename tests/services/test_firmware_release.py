@@ -39,7 +39,8 @@ def order(folder: Path, maker: Maker, file: Path, **more: Any) -> dict[str, Any]
         "roots": [str(roots)], "algorithms": ["rsa_pss", "ecdsa"],
         "utc": datetime.now(UTC).isoformat(), "trusted": True, "unsigned_bundles": False,
         "file": str(file), "root": str(folder / "opt"), "running": "0.1.0",
-        "max_bytes": 64 * MIB, "data": DATA, "key": "k", "order": {}, "trial_s": 60, **more}
+        "max_bytes": 64 * MIB, "data": DATA, "key": "k", "order": {}, "trial_s": 60,
+        "books": [str(folder / "state" / "journal.db")], **more}
 
 
 def work(asked: Mapping[str, Any], do: str = "verify") -> dict[str, Any]:
@@ -98,6 +99,21 @@ def test_what_is_good_becomes_a_slot_on_trial(place: Path, maker: Maker) -> None
     assert (slot / "bin/cpctl").stat().st_mode & 0o777 == 0o755
     assert (slot / "cpctl/a.py").stat().st_mode & 0o777 == 0o644
     assert slots.choose(str(place / "opt")) == "0.2.0"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_books_are_kept_for_the_way_back_only_where_they_are_rewritten(
+        version: int, place: Path, maker: Maker) -> None:
+    file = maker.small(place)
+    rebuilt(file, lambda info, content: [(info, json.dumps(
+        json.loads(content) | {"data": {"journal": version, "station": 9}}).encode()
+        if info.name == release.MANIFEST else content)])
+
+    work(order(place, maker, file, data={"journal": 1, "station": 9}), "install")
+
+    state = slots.read(str(place / "opt"))
+    assert state is not None
+    assert bool(state["books"]) is (version == 2)
 
 
 def test_the_release_that_runs_is_not_installed_again(place: Path, maker: Maker) -> None:

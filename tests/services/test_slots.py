@@ -73,6 +73,9 @@ def test_only_the_order_that_is_on_trial_confirms_or_fails(root: str) -> None:
     assert word(root) == slots.TRIAL
     assert slots.fail(root, "why", "k")
     assert not slots.fail(root, "again", "k")
+    assert (word(root), slots.current(root)) == (slots.FAILING, OLD)
+    assert slots.choose(root) == OLD
+    assert word(root) == slots.FAILED
 
 
 def test_a_release_put_in_place_by_hand_during_a_trial_is_respected(root: str) -> None:
@@ -116,6 +119,68 @@ def test_a_disk_that_takes_nothing_starts_what_is_proved(root: str,
     monkeypatch.setattr(slots, "_write", full)
 
     assert slots.choose(root) == OLD
+
+
+# --- books that the new release rewrites ----------------------------------------------------------
+
+
+def books_of(root: str) -> list[str]:
+    folder = Path(root, "state")
+    folder.mkdir(exist_ok=True)
+    for name, content in (("journal.db", "old"), ("journal.db-wal", "old log"),
+                          ("station.db", "old")):
+        (folder / name).write_text(content)
+    return [str(folder / "journal.db"), str(folder / "station.db")]
+
+
+def begin_with_books(root: str) -> None:
+    slots.begin_trial(root, NEW, key="k", order={}, trial_s=60, books=books_of(root))
+
+
+def rewrite(root: str) -> None:
+    folder = Path(root, "state")
+    (folder / "journal.db").write_text("new")
+    (folder / "journal.db-wal").unlink()
+    (folder / "journal.db-shm").write_text("new")
+    (folder / "station.db").write_text("new")
+    (folder / "station.db-wal").write_text("new log")
+
+
+def assert_old_books(root: str) -> None:
+    found = {one.name: one.read_text() for one in Path(root, "state").iterdir()}
+    assert found == {"journal.db": "old", "journal.db-wal": "old log", "station.db": "old"}
+
+
+@pytest.mark.requirement("16.FW.6")
+def test_the_way_back_brings_the_books_back_that_were_rewritten(root: str) -> None:
+    begin_with_books(root)
+    slots.choose(root)
+    rewrite(root)
+    slots.choose(root)
+
+    slots.fail(root, "why")
+    assert Path(root, "state", "journal.db").read_text() == "new", "somebody has it open"
+
+    assert slots.choose(root) == OLD
+    assert_old_books(root)
+
+
+@pytest.mark.requirement("16.FW.6", "16.OFF.9")
+def test_a_power_cut_while_the_books_come_back_loses_nothing_of_them(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(root: str) -> None:
+        begin_with_books(root)
+        slots.choose(root)
+        rewrite(root)
+        slots.fail(root, "why")
+
+    def check(root: str, whole: bool) -> None:
+        assert slots.choose(root) == OLD
+        found = {one.name: one.read_text() for one in Path(root, "state").iterdir()
+                 if not one.name.endswith(".half")}
+        assert found == {"journal.db": "old", "journal.db-wal": "old log", "station.db": "old"}
+
+    assert cut_everywhere(tmp_path, prepare, slots.choose, check, monkeypatch) > 9
 
 
 # --- a power cut at each step --------------------------------------------------------------------
