@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from cpctl import slots
 from cpctl.core.effects import FirmwareWork
 from cpctl.core.events import FirmwareRequested, Request
 from cpctl.core.jobs import CertificateUse
@@ -37,17 +36,27 @@ class FirmwareDesk:
 
     def start(self) -> None:
         """A release on trial proves itself, whatever was kept of the update."""
-        if (self._app.config.firmware.releases / slots.MARK).exists():
+        root = self._app.config.firmware.releases
+        if not (root / "releases").is_dir():
+            return
+        from cpctl import slots
+
+        state = slots.read(str(root))
+        if state is not None and state.get("state") == slots.TRIAL:
             self.service.announce_trial()
 
     @property
     def running(self) -> str | None:
         """The slot that this daemon runs from."""
+        from cpctl import slots
+
         releases = str(self._app.config.firmware.releases)
         return self._app.seams.release or slots.release_of(releases, __file__)
 
     def picture(self) -> dict[str, Any]:
         """What is installed, and how the last update stands, for people."""
+        from cpctl import slots
+
         root = str(self._app.config.firmware.releases)
         state = slots.read(root) or {}
         update = self._app.loop.station.firmware
