@@ -51,6 +51,7 @@ from cpctl.core.now import Now
 from cpctl.core.settings import TABLE, SettingError, Settings, to_text
 from cpctl.core.values import (
     Origin,
+    Outcome,
     Registration,
     Reply,
     RequestId,
@@ -442,6 +443,8 @@ class App:
 
     def answer(self, request: RequestId, reply: Reply) -> None:
         """A request was decided: whoever asked is told."""
+        if reply.outcome is Outcome.REJECTED and reply.code:
+            log.info("a request is refused: %s; %s", reply.code.replace("_", " "), reply.hint)
         if request.origin is Origin.LOCAL:
             self.requests.answer(request, reply)
         else:

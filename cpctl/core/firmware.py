@@ -160,6 +160,9 @@ def _taken(station: "Station", event: FirmwareRequested | FirmwareChecked, order
     if going_down or (running is not None and running.step in _UNFINISHED):
         return station, (Answer(event.request, Reply(
             Outcome.REJECTED, "installing", "wait until the installation is over")),)
+    if not _books_good(station):  # it would not outlive a restart
+        return station, (Answer(event.request, Reply(
+            Outcome.REJECTED, "journal_failed", "free disk space or replace the card")),)
     effects: tuple[Effect, ...] = ()
     outcome = Outcome.ACCEPTED
     if running is not None and running.step in _CANCELLABLE:
@@ -339,9 +342,12 @@ def _has_come(moment: datetime | None, now: Now) -> bool:
 
 def _is_idle(station: "Station") -> bool:
     """Nothing is in use, nothing under power, and the books take what is written (L01.FR.06)."""
-    if any(fault.code is FaultCode.JOURNAL_FAILED for fault in station.faults):
-        return False
-    return all(evse.is_idle and evse.power.is_safe for evse in station.evses)
+    return _books_good(station) and all(
+        evse.is_idle and evse.power.is_safe for evse in station.evses)
+
+
+def _books_good(station: "Station") -> bool:
+    return all(fault.code is not FaultCode.JOURNAL_FAILED for fault in station.faults)
 
 
 def next_due(station: "Station", now: Now) -> int | None:

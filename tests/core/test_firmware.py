@@ -231,6 +231,14 @@ def test_a_failure_ends_the_update_and_the_evses_are_free_again(failure: Firmwar
     assert events(w) == expected
 
 
+def test_no_order_is_taken_while_the_books_cannot_be_written() -> None:
+    w = World().boot()
+    w.tell(ev.JournalFailed("disk full"))
+
+    assert ask(w, UNSIGNED) is Outcome.REJECTED
+    assert work(w) == []
+
+
 def test_nothing_is_installed_while_the_books_cannot_be_written() -> None:
     w = World().boot()
     ask(w, SIGNED)
