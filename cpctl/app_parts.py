@@ -11,7 +11,6 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from cpctl.store.entries import OpenReport
 from hal import registry
 from hal.contracts import Parts
 from hal.deadman import DeadMan
+from hal.late import dataclass
 
 if TYPE_CHECKING:
     from cpctl.link.connection import Connector

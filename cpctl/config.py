@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ from cpctl.core.values import (
 from cpctl.dialects.base import StationIdentity
 from cpctl.version import VERSION
 from hal import registry
+from hal.late import dataclass
 
 __all__ = ["Config", "ConfigError", "DeviceSpec", "Difference", "EvseSpec", "Problem",
            "ReaderSpec", "SerialSpec", "difference", "find", "from_text", "load"]

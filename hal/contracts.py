@@ -12,10 +12,11 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hal.deadman import DeadMan
+from hal.late import dataclass
 from hal.values import CardUid, MeterReading, Offer, PilotReading
 
 if TYPE_CHECKING:

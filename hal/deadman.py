@@ -13,10 +13,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from hal.errors import HalError
+from hal.late import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,10 @@ import dataclasses
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+__all__ = ["dataclass"]
+
 if TYPE_CHECKING:
-    from dataclasses import dataclass as dataclass
+    from dataclasses import dataclass
 else:
 
     def dataclass(cls: Any = None, /, **how: Any) -> Any:
@@ -36,7 +38,7 @@ class _Unmade:
 
         def first(one: Any, *args: Any, **kwargs: Any) -> None:
             self.make()
-            one.__init__(*args, **kwargs)
+            cls.__init__(one, *args, **kwargs)
 
         self._first = cls.__init__ = first
         cls.__dataclass_fields__ = self

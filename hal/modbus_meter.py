@@ -8,11 +8,11 @@ Whether a register went backwards is not judged here: the core knows the session
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hal.contracts import EnergyMeter, Option, Parts
 from hal.errors import BadConfig, BadReading, HalError
+from hal.late import dataclass
 from hal.rtu import MAX_REGISTERS, READ_HOLDING, READ_INPUT, Request
 from hal.serialbus import SerialBus
 from hal.values import MeterReading

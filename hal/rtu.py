@@ -7,10 +7,10 @@ opened, never before. Queueing, retries and silence after an error belong to `se
 import errno
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hal.errors import BadConfig, BadFrame, CrcError, DeviceGone, DeviceTimeout, ExceptionAnswer
+from hal.late import dataclass
 
 READ_COILS, READ_DISCRETE, READ_HOLDING, READ_INPUT = 1, 2, 3, 4
 WRITE_COIL, WRITE_REGISTER, WRITE_COILS, WRITE_REGISTERS = 5, 6, 15, 16

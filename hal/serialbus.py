@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 from hal.errors import (
@@ -24,6 +24,7 @@ from hal.errors import (
     ExceptionAnswer,
     HalError,
 )
+from hal.late import dataclass
 from hal.rtu import (
     READ_COILS,
     READ_INPUT,

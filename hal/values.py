@@ -3,8 +3,9 @@
 Pure values only; everything here is frozen and imports nothing but the standard library.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+from hal.late import dataclass
 
 
 class PilotState(Enum):

@@ -14,13 +14,14 @@ import socket
 import stat
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Protocol
 
 from cpctl.api import wire
 from cpctl.api.wire import ApiError
+from hal.late import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -4,13 +4,14 @@ Station-wide decisions reach an EVSE in this way only.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cpctl.core import charging_profiles, exclusive, firmware, limits, power, reservation, sharing
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.state import Around, Evse, LockState, Station, Turn
 from cpctl.core.values import AfterPowerLoss, Registration, ResetKind, StopReason
+from hal.late import dataclass
 
 SHUTDOWN_WIND_DOWN_S = 3.0
 WIND_DOWN_S = 6.0

@@ -4,11 +4,10 @@ Pure; who looks the entries up and asks the central system is `runtime/authorize
 Source: OCPP 1.6 §3.4, §3.5, §4.1; OCPP 2.0.1 C (same order).
 """
 
-from dataclasses import dataclass
-
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.values import IdToken, TokenInfo, TokenSource, TokenStatus
+from hal.late import dataclass
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,9 @@ def booted(station: Station, event: Booted, now: Now, settings: Settings) -> Sta
     for left in event.open_sessions:
         station, more = _taken_over(station, left, event, now, settings)
         effects += more
-    station, more = log_jobs.restored(station, event)
-    effects += more
     station, more = firmware.booted(station, event.records, now)
+    effects += more
+    station, more = log_jobs.restored(station, event)
     effects += more
     if "planned" in kept:
         effects += (Keep("planned", None),)

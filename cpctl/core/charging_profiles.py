@@ -11,7 +11,6 @@ Source: OCPP 1.6 §3.13, §5.16, §7.8..7.14, errata 3.8, 3.34, 3.43, 3.44; rule
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cpctl.core.now import Now
@@ -26,6 +25,7 @@ from cpctl.core.profiles import (
 )
 from cpctl.core.settings import Settings
 from cpctl.core.state import ClaimState, Evse, Station
+from hal.late import dataclass
 
 US_PER_S = 1_000_000
 FAR_US = 100 * 365 * 86_400 * US_PER_S  # beyond this nobody is told when something ends

@@ -7,7 +7,7 @@ tell; within a grade in the order given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from cpctl.core.values import (
     StopReason,
     TokenInfo,
 )
+from hal.late import dataclass
 from hal.values import Offer
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ answered exactly once by an `Answer` effect. An event with `evse` None concerns 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from cpctl.core.effects import Kept, TransactionEnded, TransactionSampled, TransactionStarted
@@ -33,6 +33,7 @@ from cpctl.core.values import (
     TokenInfo,
     TokenSource,
 )
+from hal.late import dataclass
 from hal.values import MeterReading, Offer, PilotState
 
 

@@ -4,8 +4,9 @@ A fault stops charging unless it is a warning. A latched fault stays, also over 
 technician clears it; the others go when their cause goes.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+from hal.late import dataclass
 
 
 class FaultCode(Enum):

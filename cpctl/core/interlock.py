@@ -5,9 +5,8 @@ reading: what is not known to be good and fresh is a no.
 Source: house.md §6; IEC 61851-1 (state C, or D with ventilation, second hand).
 """
 
-from dataclasses import dataclass
-
 from cpctl.core.now import NS_PER_S
+from hal.late import dataclass
 from hal.values import PilotState
 
 PILOT_LIMIT_NS = 1 * NS_PER_S

@@ -4,9 +4,11 @@ Values only; no protocol version among them. The words are those of OCPP 2.0.1 a
 security whitepaper, which agree; each dialect finds its own where it has fewer.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import Enum
+
+from hal.late import dataclass
 
 
 class Trigger(Enum):

@@ -6,9 +6,9 @@ Source: IEC 61851-1 (6 A); OCPP 1.6 with 16.SC.5, 16.SC.12.
 """
 
 import math
-from dataclasses import dataclass
 
 from cpctl.core.state import Around, Evse
+from hal.late import dataclass
 
 MINIMUM_A = 6.0
 FOLLOW_S = 5.0  # time a car has to follow a lower offer

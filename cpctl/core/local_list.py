@@ -5,12 +5,12 @@ Source: OCPP 1.6 §3.5.2, §5.10, §5.15, §6.41, §7.1, §7.47 with 16.LIST.*; 
 """
 
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from cpctl.core.events import ListEntry, ListUpdateRequested
 from cpctl.core.settings import Settings
 from cpctl.core.values import Outcome, TokenInfo, TokenStatus
+from hal.late import dataclass
 
 
 @dataclass(frozen=True)

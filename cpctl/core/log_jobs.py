@@ -5,7 +5,7 @@ kept, over restarts too, and told with the next connection.
 Source: OCPP 1.6 §4.4, §5.9, security whitepaper N01; 16.DIAG.2, 16.DIAG.3, 16.SEC.17, E-31.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cpctl.core.effects import (
@@ -22,6 +22,7 @@ from cpctl.core.jobs import LogStatus
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.values import Outcome, Registration, Reply
+from hal.late import dataclass
 
 if TYPE_CHECKING:
     from cpctl.core.state import Station

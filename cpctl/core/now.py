@@ -3,9 +3,10 @@
 Durations and deadlines are monotonic nanoseconds within one kernel boot; wall time is for reports.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+
+from hal.late import dataclass
 
 NS_PER_S = 1_000_000_000
 

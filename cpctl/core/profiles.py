@@ -4,12 +4,12 @@ What they mean together is in `charging_profiles.py`. Limits are A per phase or 
 tenths at most. Source: OCPP 1.6 §3.13, OCPP 2.0.1 K01.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from cpctl.core.effects import Kept
 from cpctl.core.jobs import Content
+from hal.late import dataclass
 
 
 class Purpose(Enum):

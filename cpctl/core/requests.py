@@ -94,12 +94,15 @@ def answered(station: Station, event: Request, now: Now, settings: Settings) -> 
             return _reset(station, event, now)
         case ClearFaultRequested():
             return _clear_fault(station, event, now)
-        case SettingChangeRequested(setting=setting) if setting in security.SETTINGS:
-            return security.changed(station, event, now, settings)
-        case SettingChangeRequested():
-            return station, _change_setting(station, event)
         case _:
             return station, _simple(event, settings)
+
+
+def _setting(station: Station, event: SettingChangeRequested, now: Now, settings: Settings
+             ) -> StationMoved:
+    if event.setting in security.SETTINGS:
+        return security.changed(station, event, now, settings)
+    return station, _change_setting(station, event)
 
 
 def _delegated(station: Station, event: Request, now: Now, settings: Settings) -> StationMoved:
@@ -123,6 +126,7 @@ _DECIDED_ELSEWHERE: Mapping[type[Request], Decision] = {
     CompositeRequested: profile_requests.answered,
     ListUpdateRequested: _delegated,
     ListVersionRequested: _delegated,
+    SettingChangeRequested: _setting,
     LogRequested: log_jobs.requested,
     ReserveRequested: _reservation,
     SetProfileRequested: profile_requests.answered,

@@ -5,7 +5,7 @@ for, what it needs, and what is kept until the new way has proved itself.
 Source: OCPP 1.6 security whitepaper edition 3, A00, A01, A05 and §8; 16.SEC.1 to 5, 16.SEC.16.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from cpctl.core.effects import (
@@ -26,6 +26,7 @@ from cpctl.core.events import (
 from cpctl.core.now import Now
 from cpctl.core.settings import TABLE, SettingError, Settings, parse, to_text
 from cpctl.core.values import BootCause, Origin, Outcome, Reply, StopReason
+from hal.late import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

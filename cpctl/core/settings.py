@@ -7,11 +7,11 @@ variables. Values travel as canonical text: "true"/"false", decimal integers, co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
 from cpctl.core.values import Quantity
+from hal.late import dataclass
 
 Value = bool | int | str | tuple[str, ...]
 

@@ -8,7 +8,7 @@ Source: house.md §6 "Sharing"; OCPP 1.6 with 16.SC.16, E-26; IEC 61851-1 (6 A, 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cpctl.core.effects import Effect, Keep
 from cpctl.core.limits import FOLLOW_S, MINIMUM_A, offerable_a
@@ -25,6 +25,7 @@ from cpctl.core.state import (
     TakingMode,
     Turn,
 )
+from hal.late import dataclass
 from hal.values import MeterReading, Offer, OfferKind
 
 NO_OFFER_KEPT = "none"

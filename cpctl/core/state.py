@@ -415,6 +415,9 @@ class Turn:
     since: int | None = None
 
 
+NO_ACCESS = Access()
+
+
 @dataclass(frozen=True, slots=True)
 class Station:
     """The whole station. `waiting` are claims that have no EVSE yet, `going` why it goes down."""
@@ -441,11 +444,10 @@ class Station:
     clock_interval: int = 0
     settled_at: int = 0  # up to this moment all deadlines are served
     profiles: tuple[InstalledProfile, ...] = ()
-    firmware: FirmwareUpdate | None = None
     reservations: tuple[Reservation, ...] = ()
     firmware: FirmwareUpdate | None = None
     turns: tuple[Turn, ...] = ()
-    access: Access = Access()
+    access: Access = NO_ACCESS
     log_job: LogJob | None = None  # of the upload that runs, or whose end is still to be told
 
     def evse(self, number: int | None) -> Evse | None:

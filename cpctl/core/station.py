@@ -29,7 +29,6 @@ from cpctl.core.effects import (
     Keep,
     Record,
     RestartStation,
-    SecurityEventRaised,
     Show,
 )
 from cpctl.core.events import (

@@ -1,10 +1,10 @@
 """Words of the core that events, effects and facts share. No protocol version among them."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from cpctl.core.jobs import Content
+from hal.late import dataclass
 
 
 class TokenKind(Enum):

@@ -4,8 +4,6 @@ Status is derived, never stored: each dialect maps a picture to its own words.
 `picture(station, now, settings)` is at the end; everything above it is plain values.
 """
 
-from dataclasses import dataclass
-
 from cpctl.core import firmware, metering, power, rules
 from cpctl.core.around import around, is_going_down, may_serve
 from cpctl.core.faults import FaultCode
@@ -22,6 +20,7 @@ from cpctl.core.state import (
     TxState,
 )
 from cpctl.core.values import IdToken, Registration
+from hal.late import dataclass
 from hal.values import OfferKind, PilotState
 
 __all__ = ["ClaimState", "EvsePicture", "FaultPicture", "PowerState", "StationPicture", "picture"]

@@ -6,7 +6,7 @@ No I/O, no clock, no state: whatever a translation needs to know stands in the `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from cpctl.core.effects import Fact, Notice, Query
@@ -15,6 +15,7 @@ from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.values import Registration, Reply, RequestId, StationLayout
 from cpctl.core.views import StationPicture
+from hal.late import dataclass
 
 Wire = dict[str, Any]
 Item = Fact | Notice | Query

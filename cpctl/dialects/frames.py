@@ -12,10 +12,12 @@ Source: OCPP-J 1.6 section 4, errata sheet 3.1; OCPP 2.0.1 part 4 section 4.
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from json.encoder import c_make_encoder  # type: ignore[attr-defined]
 from json.encoder import encode_basestring_ascii as json_string
 from typing import Any
+
+from hal.late import dataclass
 
 MAX_CHARACTERS = 262_144  # 256 KiB; the largest real message, a full local list, is below it
 MAX_DEPTH = 32  # the deepest message of OCPP has 8 levels

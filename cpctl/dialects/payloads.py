@@ -8,9 +8,10 @@ called on the wire is the dialect's business.
 import importlib.util
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from hal.late import dataclass
 
 Check = Callable[[Any], "Flaw | None"]
 Schema = dict[str, Any]

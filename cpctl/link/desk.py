@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -28,6 +27,7 @@ from cpctl.dialects.base import (
     StatusReport,
     Unready,
 )
+from hal.late import dataclass
 
 if TYPE_CHECKING:
     from cpctl.store.entries import Entry

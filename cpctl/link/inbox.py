@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cpctl.core.events import Event, Request
 from cpctl.core.values import Reply, RequestId
@@ -17,6 +16,7 @@ from cpctl.dialects.base import Call, CallError, Result
 from cpctl.dialects.frames import CallFrame, FrameError
 from cpctl.link.desk import Desk
 from cpctl.link.rpc import Clash, Repeated, TheirCalls
+from hal.late import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cpctl.core.effects import AnnounceBoot, Heartbeat, Notice, Query
 from cpctl.core.events import Event
@@ -29,6 +29,7 @@ from cpctl.dialects.base import (
 from cpctl.link.desk import NO_CALL, Broken, Desk, Letter
 from cpctl.link.registration import BootRules
 from cpctl.link.status_board import StatusBoard, Telling
+from hal.late import dataclass
 
 log = logging.getLogger(__name__)
 

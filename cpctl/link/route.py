@@ -7,7 +7,7 @@ link, which resets the back-off.
 import random
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from cpctl.core.events import AccessProved
 from cpctl.core.settings import Settings
 from cpctl.link.errors import LinkError, Why
+from hal.late import dataclass
 
 T = TypeVar("T")
 

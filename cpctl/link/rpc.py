@@ -7,11 +7,11 @@ Times are monotonic seconds. Source: OCPP-J 1.6 section 4.1, 16.RPC.4 to 8.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
 from cpctl.dialects.frames import CallFrame
+from hal.late import dataclass
 
 REMEMBERED_ANSWERS = 64
 REMEMBERED_LATE = 64

@@ -1,9 +1,8 @@
 """How the link is at a moment, for people and the local API."""
 
-from dataclasses import dataclass
-
 from cpctl.core.now import Now
 from cpctl.core.values import Registration
+from hal.late import dataclass
 
 
 @dataclass(frozen=True)

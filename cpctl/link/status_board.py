@@ -8,10 +8,10 @@ Times are monotonic seconds.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cpctl.core.now import Now
 from cpctl.dialects.base import StatusReport
+from hal.late import dataclass
 
 MOST_WAITING = 200
 MOST_TRIES = 3

@@ -6,11 +6,11 @@ on the way.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from cpctl.core.now import Now
 from cpctl.dialects import redact
+from hal.late import dataclass
 
 RING = 200
 

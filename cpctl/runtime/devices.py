@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,7 @@ from hal.contracts import (
     PlugLock,
 )
 from hal.errors import DeviceGone, HalError
+from hal.late import dataclass
 from hal.values import CardUid, DeviceHealth, Health, MeterReading, PilotReading
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
 from typing import Protocol
 
@@ -58,6 +58,7 @@ from cpctl.core.events import EnergiseRefused, Event, JournalFailed, JournalReco
 from cpctl.core.now import Now
 from cpctl.core.values import IdToken, Outcome, Reply, RequestId, ResetKind, TokenInfo
 from cpctl.store.errors import FactUnwritable, StoreError
+from hal.late import dataclass
 from hal.values import Offer, OfferKind
 
 log = logging.getLogger(__name__)

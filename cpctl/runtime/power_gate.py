@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from cpctl.core.events import (
@@ -28,6 +28,7 @@ from cpctl.core.now import NS_PER_S
 from cpctl.core.values import EvseLayout
 from hal.contracts import Contactor
 from hal.errors import HalError
+from hal.late import dataclass
 from hal.values import PilotReading, PilotState
 
 log = logging.getLogger(__name__)

@@ -14,13 +14,13 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cpctl.core.effects import Query, SendVendorMessage
 from cpctl.core.events import Event, VendorMessageAnswered, VendorMessageReceived
 from cpctl.core.jobs import VendorAnswer
 from cpctl.core.values import Outcome, Reply, RequestId
+from hal.late import dataclass
 
 log = logging.getLogger(__name__)
 

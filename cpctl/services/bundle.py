@@ -13,7 +13,6 @@ import re
 import shutil
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from cpctl.core.jobs import LogKind
 from cpctl.core.now import Now
 from cpctl.services.child import ChildFailed, Children
 from cpctl.store.errors import StoreError
+from hal.late import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """What a child process found out about a certificate, and how it is told over a pipe."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +8,7 @@ from cpctl.services.child import ChildFailed
 from cpctl.store.certificates import Certificate, file_of
 from cpctl.store.errors import FactUnreadable
 from cpctl.store.facts_json import nested_codec
+from hal.late import dataclass
 
 
 @dataclass(frozen=True)

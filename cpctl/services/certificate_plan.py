@@ -6,11 +6,11 @@ at "not valid before"), A02.FR.09 (the newest), A02.FR.10 (old ones stay a month
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cpctl.core.now import Now
 from cpctl.store.certificates import Certificate, Renewal, State
+from hal.late import dataclass
 
 MONTH = timedelta(days=30)
 MOST_OWN = 4  # certificates of the station that are kept

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,6 +37,7 @@ from cpctl.services.certificate_takeover import Takeover
 from cpctl.services.child import ChildFailed, Children, Told
 from cpctl.store.certificates import Certificate, CertificateStore, PendingKey, State
 from cpctl.store.errors import StoreError
+from hal.late import dataclass
 
 log = logging.getLogger(__name__)
 

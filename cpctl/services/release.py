@@ -18,12 +18,12 @@ import sys
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from cpctl import slots
 from cpctl.services.child import ChildFailed
+from hal.late import dataclass
 
 FORMAT = 1
 PRODUCT = "cpctl"

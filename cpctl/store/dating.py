@@ -11,12 +11,13 @@ Microseconds since 1970 throughout; `offset` is what a boot's monotonic zero is 
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cpctl.core.now import Now
 from cpctl.store.errors import BooksDamaged
 from cpctl.store.facts_json import utc_us
 from cpctl.store.rows import Row
+from hal.late import dataclass
 
 GAP_US = 1_000
 STEP_US = 1_000_000  # smaller corrections are drift, not a step worth keeping

@@ -8,7 +8,7 @@ from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from cpctl.core.effects import (
     TransactionStarted,
 )
 from cpctl.core.now import Now
+from hal.late import dataclass
 
 WINDOW = 64
 LOW = 16

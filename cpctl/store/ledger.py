@@ -3,7 +3,7 @@
 import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -29,6 +29,7 @@ from cpctl.store.rows import (
     Row,
     Table,
 )
+from hal.late import dataclass
 
 RowOf = tuple[Table, Row]
 Latch = tuple[int | None, FaultCode]

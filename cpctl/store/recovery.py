@@ -10,7 +10,7 @@ the next start.
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -20,6 +20,7 @@ from cpctl.store.entries import OpenReport
 from cpctl.store.errors import BooksDamaged, JournalError
 from cpctl.store.migrations import Step, migrate
 from cpctl.store.rows import Row, Table
+from hal.late import dataclass
 
 S = TypeVar("S")
 _HEADER = b"SQLite format 3\0" + bytes((0x10, 0, 2, 2, 0, 64, 32, 32))  # pages of 4096, WAL

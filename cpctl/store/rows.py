@@ -2,10 +2,10 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from cpctl.store.errors import BooksDamaged
+from hal.late import dataclass
 
 Value = int | str | None
 Row = tuple[Value, ...]

@@ -7,7 +7,7 @@ kept values are on the disk before `await` returns; the cache follows lazily.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,6 +28,7 @@ from cpctl.store.rows import (
     Row,
     Table,
 )
+from hal.late import dataclass
 
 log = logging.getLogger(__name__)
 

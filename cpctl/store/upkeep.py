@@ -1,7 +1,6 @@
 """Keeping the journal to its time and its space: what may be deleted, and in which order."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from cpctl.core.effects import FaultLatched, FaultUnlatched
 from cpctl.core.faults import FaultCode
@@ -11,6 +10,7 @@ from cpctl.store.entries import DELIVERED
 from cpctl.store.facts_json import now_of
 from cpctl.store.ledger import stored_of
 from cpctl.store.rows import META
+from hal.late import dataclass
 
 SESSIONS_A_JOB = 50
 SHED_A_JOB = 2_000

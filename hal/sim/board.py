@@ -16,10 +16,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hal.errors import DeviceGone, DeviceTimeout, HalError
+from hal.late import dataclass
 from hal.sim.car import MILLI, Car, CarKind
 from hal.sim.post import PilotListener, Post
 from hal.sim.words import FAULT_KINDS, INPUT_FAULTS, LOST_FAULTS

@@ -4,8 +4,9 @@ It decides as a car does, from the offer on the pilot; the board gives it the ti
 answers and knows what the contactor does.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from hal.late import dataclass
 from hal.values import Offer, OfferKind, PilotState
 
 MILLI = 1000

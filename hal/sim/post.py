@@ -4,8 +4,9 @@ Plain state and what follows from it; when something happens is `board.py`'s.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from hal.late import dataclass
 from hal.sim.car import MILLI, Car
 from hal.values import (
     NO_OFFER,

@@ -9,10 +9,11 @@ import errno
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from hal.errors import DeviceGone
+from hal.late import dataclass
 from hal.rtu import LineSettings
 
 #: From the bytes of a request to those of the answer; None: no answer.

@@ -86,6 +86,16 @@ def test_a_plain_heir_of_an_unmade_class_works() -> None:
     assert Plain(3) == Plain(3)
 
 
+def test_an_heir_with_an_init_of_its_own_may_come_first() -> None:
+    base, _ = some()
+
+    class Own(base):
+        def __init__(self) -> None:
+            super().__init__(4)
+
+    assert Own().at == 4
+
+
 def test_a_changeable_class_and_what_follows_the_init() -> None:
     @dataclass
     class Counter:

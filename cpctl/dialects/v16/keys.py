@@ -7,13 +7,13 @@ SmartCharging, then the security whitepaper. Source: OCPP 1.6 §9; errata 3.81
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from cpctl.core.settings import TABLE, Access, SettingError, Settings, parse, to_text
 from cpctl.core.values import StationLayout
 from cpctl.dialects.v16 import connectors
 from cpctl.dialects.v16.measurands import VALUE_LIMIT, list_from_wire, list_to_wire
+from hal.late import dataclass
 
 GET_CONFIGURATION_MAX_KEYS = 100
 FILE_PROTOCOLS = "FTP,FTPS,HTTP,HTTPS"  # SFTP works, too, but is no value of this key

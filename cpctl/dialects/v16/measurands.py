@@ -4,7 +4,6 @@ Source: OCPP 1.6 §7.31 (Measurand), §7.33 (Phase), §7.45 (UnitOfMeasure), §3
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from math import isfinite
 
@@ -12,6 +11,7 @@ from cpctl.core.metering import SUPPORTED
 from cpctl.core.settings import SettingError
 from cpctl.core.values import Measured, Quantity, ReadingContext
 from cpctl.dialects.base import Wire
+from hal.late import dataclass
 
 VALUE_LIMIT = 500  # characters of a configuration value (CiString500)
 
