@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Protocol
 
-from cpctl.core.effects import Fact, Notice, Query
+from cpctl.core.effects import Notice, Query
 from cpctl.core.events import Event, Request
+from cpctl.core.facts import Fact
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.values import Registration, Reply, RequestId, StationLayout
@@ -168,6 +169,12 @@ class Dialect(Protocol):
         A query that renders to no call cannot be asked (a token too long for this version):
         `events(item, Call("", {}), Disconnected(), ctx)` tells what becomes of it.
         """
+        ...
+
+    def sealed(self, item: Item, identity: str, ctx: RenderContext) -> tuple[str, str] | None:
+        """In a hurry: the action of the one call that tells `item`, and the text of its frame,
+        equal to that of `calls`, checked; None: the usual way is to be gone. A Result means
+        nothing to us but that the item is told."""
         ...
 
     def events(self, item: Item, call: Call, outcome: Outcome, ctx: RenderContext

@@ -249,7 +249,12 @@ def error_text(
     return _encoded([CALL_ERROR, identity, code, description[:MAX_DESCRIPTION], details or {}])
 
 
-def _encoded(parts: list[Any]) -> str:
+def json_text(value: dict[str, Any]) -> str:
+    """A part of a frame, as `call_text` writes it. Raises FrameError."""
+    return _encoded(value)
+
+
+def _encoded(parts: list[Any] | dict[str, Any]) -> str:
     try:
         return _ENCODE(parts)
     except (ValueError, TypeError, RecursionError) as error:

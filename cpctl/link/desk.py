@@ -95,6 +95,7 @@ class Letter:
     id: str
     text: str
     entry: Entry | None = None
+    plain: bool = False  # a Result means no more than that it was told
     sent_s: float = 0.0
 
     @property
@@ -112,6 +113,7 @@ class Desk:
     def __init__(self, dialect: Dialect, context: Callable[[Dialect], RenderContext]) -> None:
         self.dialect = dialect
         self._context = context
+        self._bare: dict[str, Call] = {}
 
     def context(self) -> RenderContext:
         return self._context(self.dialect)
@@ -119,6 +121,19 @@ class Desk:
     def calls(self, item: Item, ctx: RenderContext) -> tuple[Call, ...] | Broken:
         """The calls that tell `item`. Raises Unready."""
         return guarded(type(item).__name__, self.dialect.calls, item, ctx)
+
+    def sealed_at_once(self, item: Item, identity: str, ctx: RenderContext
+                       ) -> tuple[Call, str] | None:
+        """The one call that tells `item`, without its payload, and its frame, where the dialect has
+        a short way to it."""
+        made = guarded(type(item).__name__, self.dialect.sealed, item, identity, ctx)
+        if made is None or isinstance(made, Broken):
+            return None
+        action, text = made
+        call = self._bare.get(action)
+        if call is None:
+            call = self._bare[action] = Call(action, {})
+        return call, text
 
     def sealed(self, call: Call, identity: str) -> str | Broken:
         """The frame of `call`, its payload checked against the schema first (16.RPC.13)."""

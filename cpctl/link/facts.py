@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from cpctl.core.effects import (
+from cpctl.core.events import Event, FactAbandoned
+from cpctl.core.facts import (
     Fact,
     TransactionChanged,
     TransactionEnded,
     TransactionSampled,
     TransactionStarted,
 )
-from cpctl.core.events import Event, FactAbandoned
 from cpctl.core.settings import Settings
 from cpctl.dialects.base import (
     AliasGiven,
@@ -163,7 +163,8 @@ class FactLane:
         if not letter.last or letter.entry is None or self._unwritten is not None:
             return False
         self._now_s = now_s
-        return not self._events(letter, outcome) and self._books.settle_now(letter.entry.no)
+        return ((letter.plain or not self._events(letter, outcome))
+                and self._books.settle_now(letter.entry.no))
 
     def ahead(self) -> Letter | None:
         """The letter made ready, if it may go now; it is the caller's, or `keep` takes it back."""
@@ -213,6 +214,11 @@ class FactLane:
         desk = self._desk()
         ctx = self._surroundings(desk)
         fact = _as_it_goes_out(entry)
+        identity = self._identity(entry, desk)
+        made = desk.sealed_at_once(fact, identity, ctx) if not entry.calls_settled else None
+        if made is not None:
+            call, text = made
+            return Letter(self, fact, (call,), 0, identity, text, entry, plain=True)
         try:
             calls = desk.calls(fact, ctx)
         except Unready:
@@ -223,16 +229,15 @@ class FactLane:
             return calls
         if entry.calls_settled >= len(calls):
             return None
-        return self._letter(desk, entry, fact, calls, entry.calls_settled)
+        frame = desk.sealed(calls[entry.calls_settled], identity)
+        if isinstance(frame, Broken):
+            return frame
+        return Letter(self, fact, calls, entry.calls_settled, identity, frame, entry)
 
-    def _letter(self, desk: Desk, entry: Entry, fact: Fact, calls: tuple[Call, ...], index: int
-                ) -> Letter | Broken:
+    def _identity(self, entry: Entry, desk: Desk) -> str:
+        """The same for each attempt at the next call of a fact."""
         space = name_space(entry.book) if entry.book != self._book else self._space
-        identity = message_id(space, f"{entry.no}.{index}.{desk.dialect.name}")
-        text = desk.sealed(calls[index], identity)
-        if isinstance(text, Broken):
-            return text
-        return Letter(self, fact, calls, index, identity, text, entry)
+        return message_id(space, f"{entry.no}.{entry.calls_settled}.{desk.dialect.name}")
 
     def _without_id(self, desk: Desk, fact: Fact, ctx: RenderContext
                     ) -> tuple[Call, ...] | Broken:

@@ -13,23 +13,20 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from cpctl.core.effects import (
-    AnnounceBoot,
-    AuthorizeToken,
-    ClockSample,
-    Fact,
-    Heartbeat,
-    SecurityEventRaised,
-    TransactionEnded,
-    TransactionSampled,
-    TransactionStarted,
-)
+from cpctl.core.effects import AnnounceBoot, AuthorizeToken, ClockSample, Heartbeat
 from cpctl.core.events import (
     AuthorizationAnswered,
     Event,
     LinkChanged,
     PresenceRequested,
     Request,
+)
+from cpctl.core.facts import (
+    Fact,
+    SecurityEventRaised,
+    TransactionEnded,
+    TransactionSampled,
+    TransactionStarted,
 )
 from cpctl.core.now import Now, TimeQuality
 from cpctl.core.settings import Settings
@@ -218,6 +215,9 @@ class TinyDialect:
                 return (Call("Values", {}),)
             case _:
                 return ()
+
+    def sealed(self, item: Any, identity: str, ctx: RenderContext) -> None:
+        return None
 
     def _of_transaction(self, item: TransactionSampled | TransactionEnded, ctx: RenderContext
                         ) -> tuple[Call, ...]:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cpctl.core.events import Event, Request
+from cpctl.core.facts import TransactionSampled
 from cpctl.core.jobs import Trigger
 from cpctl.core.now import Now
 from cpctl.core.values import Reply, StationLayout
@@ -24,6 +25,7 @@ from cpctl.dialects.base import (
 )
 from cpctl.dialects.payloads import Payloads
 from cpctl.dialects.v16 import connectors, incoming, outgoing, status, triggers
+from cpctl.dialects.v16.meter_texts import MeterTexts
 
 # Every action of 1.6 and its security extension; "in" is said by the central system.
 ACTIONS: Mapping[str, str] = MappingProxyType({
@@ -83,9 +85,23 @@ class Dialect16:
 
     def __init__(self) -> None:
         self._payloads = Payloads("v16")
+        self._meter_texts = MeterTexts(self._sample)
 
     def calls(self, item: Item, ctx: RenderContext) -> tuple[Call, ...]:
         return outgoing.calls(item, ctx)
+
+    def sealed(self, item: Item, identity: str, ctx: RenderContext) -> tuple[str, str] | None:
+        if type(item) is not TransactionSampled:
+            return None
+        text = self._meter_texts.text(item, identity, ctx)
+        return None if text is None else ("MeterValues", text)
+
+    def _sample(self, item: TransactionSampled, ctx: RenderContext) -> Call | None:
+        """The call that tells a sample, checked."""
+        made = outgoing.calls(item, ctx)
+        if len(made) != 1 or self.check(made[0].action, made[0].payload, response=False, ours=True):
+            return None
+        return made[0]
 
     def events(self, item: Item, call: Call, outcome: Outcome, ctx: RenderContext
                ) -> tuple[Event, ...]:
