@@ -100,6 +100,13 @@ _CODES = {
     Outcome.FAILED: wire.FAILED,
     Outcome.UNKNOWN: wire.NOT_FOUND,
 }
+_NEXT = {  # by the code of a refusal that brings no next step of its own
+    "read_only": "the configuration file or the hardware decides it; see docs/configuration.md",
+    "no_such_connector": "cpctl evse show tells which connectors there are",
+    "no_such_fault": "cpctl evse show tells which faults there are",
+    "no_lock": "the configuration names no lock: the cable is fixed",
+    "going_down": "wait for the restart",
+}
 _GOOD = (Outcome.ACCEPTED, Outcome.SCHEDULED, Outcome.REBOOT_REQUIRED, Outcome.UNLOCKED)
 
 
@@ -115,7 +122,8 @@ async def ask(app: App, make: Callable[[RequestId], Request], what: str) -> dict
                 "session": reply.session}
     why = reply.code.replace("_", " ") or reply.outcome.value.replace("_", " ")
     raise wire.ApiError(_CODES.get(reply.outcome, wire.REFUSED), f"{what} refused: {why}",
-                        reply.hint or "cpctl why tells more", reason=reply.code)
+                        reply.hint or _NEXT.get(reply.code, "cpctl why tells more"),
+                        reason=reply.code)
 
 
 def known_evse(app: App, number: int) -> int:

@@ -24,6 +24,7 @@ _SENTENCES = {
     "not_in_books": ("the session is not in the books", "see cpctl journal list"),
     "register_not_read": ("the meter was not read since the plug came in",
                           "check the meter: cpctl hw list"),
+    "limit_below_minimum": ("less than 6 A is left for the EVSE", "see cpctl limits"),
     "stale": ("an order was overtaken by a release", "it is tried again by itself"),
 }
 
@@ -59,6 +60,9 @@ def _service(station: StationPicture, one: EvsePicture, *, in_service: bool) -> 
     if not in_service:
         yield reason("station_inoperative", "the station is out of service",
                      "cpctl evse availability 0 operative, or the central system")
+    elif station.updating:
+        yield reason("updating", "nothing begins while firmware is installed or on trial",
+                     "wait for its end; see cpctl firmware")
     elif not station.operative and station.registration is not Registration.ACCEPTED:
         yield reason("not_accepted", "the central system has not accepted the station",
                      "see cpctl status; policy.tx_before_accepted rules what is possible",

@@ -10,6 +10,10 @@ from cpctl.cli.talk import call
 
 STATES = {"trial": "on trial: it has not reached the central system yet",
           "good": "installed", "failing": "given up", "failed": "given up"}
+STEPS = {"scheduled": "until its date", "fetching": "being fetched",
+         "ready": "until the date of installation", "waiting": "until no transaction runs",
+         "installing": "being written", "restarting": "the next start is the new release",
+         "on_trial": "until the central system is reached"}
 
 
 def add(name: str, parser: ArgumentParser) -> None:
@@ -33,5 +37,6 @@ def show(args: Namespace, screen: Screen) -> int:
                     f"before it {word(last['previous'])}")
     if update is not None:
         number = "" if update["job"] is None else f" {update['job']}"
-        screen.line(f"update{number}  {update['status']} ({update['step'].replace('_', ' ')})")
+        step = STEPS.get(update["step"], update["step"].replace("_", " "))
+        screen.line(f"update{number}  {update['status']} ({step})")
     return DONE

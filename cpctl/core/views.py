@@ -99,6 +99,7 @@ class StationPicture:
     evses: tuple[EvsePicture, ...]
     waiting_token: IdToken | None = None
     resetting: bool = False
+    updating: bool = False  # nothing begins: firmware waits for idle, is installed or on trial
 
     @property
     def faulted(self) -> bool:
@@ -122,7 +123,7 @@ def picture(station: Station, now: Now, settings: Settings) -> StationPicture:
         evses=tuple(_evse(evse, rest[evse.id], now, settings, serving=serving)
                     for evse in station.evses),
         waiting_token=station.waiting[0].token if station.waiting else None,
-        resetting=station.reset is not None)
+        resetting=station.reset is not None, updating=firmware.holds(station))
 
 
 def _faults(faults: tuple[PresentFault, ...]) -> tuple[FaultPicture, ...]:

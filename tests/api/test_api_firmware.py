@@ -13,6 +13,7 @@ from support.updates import Site, update_story
 from cpctl import slots
 from cpctl.api.args import Args
 from cpctl.api.firmware import Firmware
+from cpctl.api.methods import Methods
 from cpctl.cli import firmware as command
 from cpctl.cli.show import Screen
 
@@ -38,6 +39,23 @@ async def test_it_tells_the_slot_the_releases_and_the_update(site: Site) -> None
     assert after["update"] == {"job": 7, "step": "ended", "status": "Installed"}
     assert after["last"] == {"version": "0.2.0", "state": "good", "previous": "0.1.0",
                              "reason": ""}
+
+
+@update_story(evses=2)
+async def test_an_evse_kept_free_for_an_installation_says_so(site: Site) -> None:
+    station: Any = site.station
+    nobody: Any = None
+    await station.plug(1)
+    await station.tap()
+    await site.signed(site.maker.small(site.out))
+    await station.until(lambda: station.status(2) == "Unavailable")
+
+    told = await Methods(station.app).call("why", {"evse": 2}, nobody)
+    waiting = await shown(site)
+
+    assert told["evses"][0]["reasons"][0]["code"] == "updating"
+    assert "cpctl firmware" in told["evses"][0]["reasons"][0]["would_change"]
+    assert waiting["update"]["step"] == "waiting"
 
 
 def said(monkeypatch: pytest.MonkeyPatch, found: dict[str, Any]) -> str:
@@ -69,3 +87,12 @@ def test_the_command_says_when_updates_are_not_taken(monkeypatch: pytest.MonkeyP
         "last": None, "update": None})
 
     assert "updates are not taken here" in text
+
+
+def test_the_command_says_what_an_update_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = said(monkeypatch, {
+        "version": "0.1.0", "folder": "/opt/cpctl", "slot": "0.1.0", "current": "0.1.0",
+        "releases": ["0.1.0"], "last": None,
+        "update": {"job": 7, "step": "waiting", "status": "SignatureVerified"}})
+
+    assert "update 7  SignatureVerified (until no transaction runs)" in text
