@@ -15,7 +15,6 @@ NOBODY: Any = None
 @pytest.mark.parametrize(("method", "params", "word"), [
     ("settings.set", {"name": "smart.share", "value": "fifo"}, "configuration"),
     ("evse.unlock", {"evse": 1, "connector": 9}, "cpctl evse show"),
-    ("evse.clear_fault", {"evse": 1, "code": "rcd"}, "inoperative"),
 ])
 def test_a_refusal_brings_its_own_next_step(method: str, params: dict[str, Any], word: str,
                                             tmp_path: Path) -> None:
