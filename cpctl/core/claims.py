@@ -18,7 +18,7 @@ from cpctl.core.events import (
 )
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
-from cpctl.core.state import Around, Claim, ClaimState, Evse, Station, TxState
+from cpctl.core.state import NO_CLAIM, Around, Claim, ClaimState, Evse, Station, TxState
 from cpctl.core.values import IdToken, TokenSource
 
 StationMoved = tuple[Station, tuple[Effect, ...]]
@@ -90,15 +90,19 @@ def on_card(station: Station, event: CardPresented, now: Now, settings: Settings
     for claim in station.waiting:
         if event.token.same_as(claim.token):
             return _tapped_while_waiting(station, claim)
-    free = free_evses(station, event.evses, event.token, now, settings) or perhaps_free(
-        station, event.evses, now, settings)
+    free = free_evses(station, event.evses, event.token, now, settings)
     if free:
-        claim = _asking(station, event.token, now, settings)
-        claim = replace(claim, evses=event.evses)
         ask = Authorize(station.next_ask, event.token)
-        station = replace(station, next_ask=station.next_ask + 1)
-        return placed(station, claim, free, settings), (ask,)
-    return _asked_for_group(station, served, event.token, now, settings)
+        return _with_claim(station, event, free, now, settings), (ask,)
+    return _asked_for_group(station, served, event, now, settings)
+
+
+def _with_claim(station: Station, event: CardPresented, free: list[Evse], now: Now,
+                settings: Settings) -> Station:
+    """The card asks to begin; its question has the number of the next one."""
+    claim = replace(_asking(station, event.token, now, settings), evses=event.evses)
+    station = placed(station, claim, free, settings)
+    return replace(station, next_ask=station.next_ask + 1)
 
 
 def _tapped_while_waiting(station: Station, claim: Claim) -> StationMoved:
@@ -141,18 +145,23 @@ def _without_plug(free: list[Evse], settings: Settings, *, only: bool) -> Evse |
             return None
 
 
-def _asked_for_group(station: Station, served: list[Evse], token: IdToken, now: Now,
+def _asked_for_group(station: Station, served: list[Evse], event: CardPresented, now: Now,
                      settings: Settings) -> StationMoved:
-    """Nothing is free: the token may stop by its group, wherever that fits; asked once."""
+    """Nothing is free: the token may stop by its group, or has an EVSE that is kept for its group;
+    asked once."""
+    ask = station.next_ask
     effects: list[Effect] = []
     for evse in served:
-        after, more = moves.on_second_token(evse, token, station.next_ask, now, settings)
+        after, more = moves.on_second_token(evse, event.token, ask, now, settings)
         station = station.with_evse(after)
         effects += [one for one in more if one not in effects]
+    kept = perhaps_free(station, event.evses, now, settings)
+    if kept:  # to begin, it must be authorized besides
+        return _with_claim(station, event, kept, now, settings), (Authorize(ask, event.token),)
     asks = [one for one in effects if isinstance(one, Authorize)]
     if not asks:
         return station, (Show(served[0].id if len(served) == 1 else None, "card_refused"),)
-    return replace(station, next_ask=station.next_ask + 1), tuple(asks)
+    return replace(station, next_ask=ask + 1), tuple(asks)
 
 
 # --- a remote start ------------------------------------------------------------------------------
@@ -185,19 +194,22 @@ def on_answer(station: Station, event: AuthorizationAnswered, now: Now, settings
     effects: tuple[Effect, ...] = ()
     if event.source is TokenSource.CSMS:
         effects = remembered(event.token, event, settings)
+    for evse in station.evses:
+        if evse.second is not None and evse.second.ask == event.ask:
+            after, more = moves.on_answer(evse, event, now, settings)
+            station = station.with_evse(after)
+            if after.transaction.state is not evse.transaction.state:
+                return _without_asking(station, event.ask), (*effects, *more)
+            effects += () if _claims(station, event.ask) else more
     for claim in station.waiting:
         if claim.ask == event.ask:
             station, more = _answered_waiting(station, claim, event, now, settings)
             return station, effects + more
     for evse in station.evses:
-        if _asked_here(evse, event.ask):
+        if _asks(evse.claim, event.ask):
             after, more = moves.on_answer(
                 evse, event, now, settings, admitted=_admits(station, evse, event, settings))
-            station = station.with_evse(after)
-            effects += more
-            if after.transaction.state is not evse.transaction.state:
-                station = _without_second(station, event.ask)
-                break
+            return station.with_evse(after), effects + more
     return station, effects
 
 
@@ -208,17 +220,24 @@ def _admits(station: Station, evse: Evse, event: AuthorizationAnswered, settings
     return reservation.admits(held, event.token, event.info.group)
 
 
-def _asked_here(evse: Evse, ask: int) -> bool:
-    asked = evse.claim.state is ClaimState.ASKED and evse.claim.ask == ask
-    return asked or (evse.second is not None and evse.second.ask == ask)
+def _asks(claim: Claim, ask: int) -> bool:
+    return claim.state is ClaimState.ASKED and claim.ask == ask
 
 
-def _without_second(station: Station, ask: int) -> Station:
-    """One transaction was stopped; the same card does not stop another."""
-    for evse in station.evses:
-        if evse.second is not None and evse.second.ask == ask:
-            station = station.with_evse(replace(evse, second=None))
-    return station
+def _claims(station: Station, ask: int) -> bool:
+    """Whether the card of this question wants to begin, too."""
+    return any(_asks(claim, ask) for claim in (
+        *station.waiting, *(evse.claim for evse in station.evses)))
+
+
+def _without_asking(station: Station, ask: int) -> Station:
+    """One transaction was stopped; the same card neither stops another nor begins one."""
+    waiting = tuple(claim for claim in station.waiting if not _asks(claim, ask))
+    evses = tuple(replace(
+        evse, claim=NO_CLAIM if _asks(evse.claim, ask) else evse.claim,
+        second=None if evse.second is not None and evse.second.ask == ask else evse.second)
+        for evse in station.evses)
+    return replace(station, waiting=waiting, evses=evses)
 
 
 def _answered_waiting(station: Station, claim: Claim, event: AuthorizationAnswered, now: Now,

@@ -104,6 +104,28 @@ def test_a_token_of_the_group_is_let_in_and_the_group_itself_is_no_token() -> No
     assert numbers(world) == []
 
 
+@requirement("16.AUTH.3", "16.RES.3")
+@pytest.mark.parametrize(("group", "stops"), [("HOME", True), ("FLEET", False), ("", False)])
+def test_a_card_stops_by_its_group_though_another_evse_is_kept_for_another_group(
+        group: str, stops: bool) -> None:
+    world = World(*TWO).boot()
+    world.judge = lambda token: TokenInfo(TokenStatus.ACCEPTED, IdToken("HOME"))
+    world.charging(1, "CARL")
+    reserve(world, evse=2, group=FLEET)
+    world.judge = lambda token: TokenInfo(
+        TokenStatus.ACCEPTED, IdToken(group) if group else None)
+
+    world.tap("BERT")
+    world.advance(8)
+
+    assert len(world.ended()) == (1 if stops else 0)
+    assert [ask.token for ask in world.asks] == [CARL, BERT]
+    assert (world.evse(2).claim is ClaimState.GRANTED
+            or world.picture.waiting_token is not None) == (group == "FLEET")
+    assert world.shown[-1].pattern == (
+        "finishing" if stops else "card_accepted" if group == "FLEET" else "card_refused")
+
+
 @requirement("16.RES.3")
 def test_while_a_token_of_unknown_group_is_asked_about_the_evse_stays_reserved() -> None:
     world = World().boot()
