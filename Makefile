@@ -18,7 +18,7 @@ help:
 	@echo "make test                     every check and every test"
 	@echo "make conformance              docs/conformance-16.md from the marks of the tests"
 	@echo "make bench                    the figures, each beside its goal"
-	@echo "make release                  a signed bundle in dist/ (VERSION=, KEY=, CERTIFICATE=)"
+	@echo "make release                  a signed bundle in dist/ (VERSION=, KEY=, CERTIFICATE=, EXTRA=pi)"
 	@echo "make clean                    remove what the above made"
 
 $(STAMP): pyproject.toml deploy/bootstrap
@@ -46,7 +46,7 @@ bench: $(STAMP)
 	$(BIN)/python -m bench
 
 release: $(STAMP)
-	$(BIN)/python deploy/make_release.py --out dist $(if $(VERSION),--version $(VERSION)) $(if $(KEY),--key $(KEY) --certificate $(CERTIFICATE))
+	$(BIN)/python deploy/make_release.py --out dist $(if $(VERSION),--version $(VERSION)) $(if $(KEY),--key $(KEY) --certificate $(CERTIFICATE)) $(if $(EXTRA),--extra $(EXTRA))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench .demo

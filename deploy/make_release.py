@@ -4,6 +4,8 @@
     python deploy/make_release.py --out dist --key maker.key --certificate maker.pem
     python deploy/make_release.py --install /opt/cpctl          lay out the releases folder itself
 
+Packages are compiled for one machine and one Python: make a release with those of the station.
+
 `<bundle>.sig` holds the signature for SignedUpdateFirmware, over the whole file, in base64.
 """
 
@@ -21,6 +23,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,9 +60,9 @@ sys.exit(main())
 # --- the tree ------------------------------------------------------------------------------------
 
 
-def make_tree(into: Path, version: str, *, dependencies: bool) -> None:
-    """All that is needed to run, in the new folder `into`. Without `dependencies` those of the
-    interpreter that runs it are used."""
+def make_tree(into: Path, version: str, *, dependencies: bool, more: Sequence[str] = ()) -> None:
+    """All that is needed to run, in the new folder `into`, and the packages `more`. Without
+    `dependencies` those of the interpreter that runs it are used."""
     for package in PACKAGES:
         for file in sorted((ROOT / package).rglob("*")):
             if file.suffix in KEPT and file.is_file():
@@ -73,13 +76,17 @@ def make_tree(into: Path, version: str, *, dependencies: bool) -> None:
     program.write_text(PROGRAM)
     program.chmod(0o755)
     if dependencies:
-        _install_dependencies(into / "lib")
+        _install_dependencies(into / "lib", more)
 
 
-def _install_dependencies(into: Path) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+def _project() -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return project
+
+
+def _install_dependencies(into: Path, more: Sequence[str]) -> None:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(into),
-                    *project["dependencies"]], check=True)
+                    *_project()["dependencies"], *more], check=True)
     for left in [*into.rglob("__pycache__"), into / "bin"]:
         shutil.rmtree(left, ignore_errors=True)
 
@@ -166,20 +173,23 @@ def key_for_tests(out: Path) -> tuple[Any, bytes]:
 def _load_key(file: Path) -> Any:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    return load_pem_private_key(file.read_bytes(), None)
+    try:
+        return load_pem_private_key(file.read_bytes(), None)
+    except (TypeError, ValueError) as problem:
+        raise ValueError(f"{file} is no private key in PEM without a passphrase") from problem
 
 
 # --- what is asked for ---------------------------------------------------------------------------
 
 
-def make_bundle(out: Path, version: str, *, key: Any, certificate: bytes, dependencies: bool = True
-                ) -> Path:
+def make_bundle(out: Path, version: str, *, key: Any, certificate: bytes,
+                dependencies: bool = True, more: Sequence[str] = ()) -> Path:
     """`<out>/cpctl-<version>.tar.gz`, and its signature beside it."""
     out.mkdir(parents=True, exist_ok=True)
     tree = out / f"tree-{version}"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir()
-    make_tree(tree, version, dependencies=dependencies)
+    make_tree(tree, version, dependencies=dependencies, more=more)
     machine = platform.machine() if dependencies else "any"
     manifest = manifest_of(tree, version, machine)
     bundle = out / f"cpctl-{version}.tar.gz"
@@ -190,12 +200,13 @@ def make_bundle(out: Path, version: str, *, key: Any, certificate: bytes, depend
     return bundle
 
 
-def install(root: Path, version: str, *, dependencies: bool = True) -> None:
+def install(root: Path, version: str, *, dependencies: bool = True, more: Sequence[str] = ()
+            ) -> None:
     """The first release in the releases folder `root`, with its launcher."""
     slot = Path(slots.folder(str(root), version))
     slot.parent.mkdir(parents=True, exist_ok=True)
     slot.mkdir()
-    make_tree(slot, version, dependencies=dependencies)
+    make_tree(slot, version, dependencies=dependencies, more=more)
     (slot / release.MANIFEST).write_bytes(manifest_of(slot, version, platform.machine()))
     launcher = root / "launch"
     shutil.copyfile(ROOT / "cpctl" / "slots.py", launcher)
@@ -203,7 +214,7 @@ def install(root: Path, version: str, *, dependencies: bool = True) -> None:
     slots.point(str(root), version)
 
 
-def main() -> int:
+def _words() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--version", default=VERSION, help="default %(default)s")
     words.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the bundle")
@@ -211,23 +222,46 @@ def main() -> int:
     words.add_argument("--certificate", type=Path, help="its certificate, PEM")
     words.add_argument("--no-dependencies", action="store_true",
                        help="the libraries are those of the interpreter")
+    words.add_argument("--extra", action="append", default=[], metavar="NAME",
+                       choices=sorted(_project()["optional-dependencies"]),
+                       help="with an extra of the project: pi brings the drivers' libraries")
+    words.add_argument("--add", action="append", default=[], metavar="PACKAGE",
+                       help="with this package too: a name, or the folder of a vendor's handlers")
     words.add_argument("--install", type=Path, metavar="FOLDER",
                        help="lay out a releases folder instead")
-    asked = words.parse_args()
+    return words
+
+
+def _done(asked: argparse.Namespace) -> str:
+    """Do what was asked for; what to say of it. Raises OSError, ValueError."""
+    if not slots.NAME.fullmatch(asked.version):
+        raise ValueError(f"version {asked.version!r}: letters, digits and .+_~- only, at most 50")
+    if bool(asked.key) != bool(asked.certificate):
+        raise ValueError("--key and --certificate go together")
+    more = [one for name in asked.extra for one in _project()["optional-dependencies"][name]]
+    more += asked.add
+    how: dict[str, Any] = {"dependencies": not asked.no_dependencies, "more": more}
     if asked.install:
-        install(asked.install, asked.version, dependencies=not asked.no_dependencies)
-        print(f"{asked.install / 'launch'} starts release {asked.version}")
-        return 0
+        if Path(slots.folder(str(asked.install), asked.version)).exists():
+            raise ValueError(f"release {asked.version} is in {asked.install} already; "
+                             "give another --version, or remove it")
+        install(asked.install, asked.version, **how)
+        return f"{asked.install / 'launch'} starts release {asked.version}"
     asked.out.mkdir(parents=True, exist_ok=True)
     if asked.key:
         key, certificate = _load_key(asked.key), asked.certificate.read_bytes()
     else:
         key, certificate = key_for_tests(asked.out)
-    if not asked.key:
         (asked.out / "test-signer.pem").write_bytes(certificate)
-    bundle = make_bundle(asked.out, asked.version, key=key, certificate=certificate,
-                         dependencies=not asked.no_dependencies)
-    print(bundle)
+    return str(make_bundle(asked.out, asked.version, key=key, certificate=certificate, **how))
+
+
+def main() -> int:
+    try:
+        print(_done(_words().parse_args()))  # noqa: T201
+    except (OSError, ValueError, subprocess.CalledProcessError) as problem:
+        print(f"make_release: {problem}", file=sys.stderr)  # noqa: T201
+        return 1
     return 0
 
 
