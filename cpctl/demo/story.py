@@ -18,14 +18,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cpctl.api.client import Client, ClientError
-from cpctl.demo.csms import CentralSystem, Frame, serve
+from cpctl.demo.csms import CallFailed, CentralSystem, Frame, serve
 
 CARD = "04A1B2C3D4E5F6"
-CHARGE_S = 12.0
+CHARGE_S = 4.0  # before, under and after the limit
+LIMIT_A = 10.0
 READY_S = 30.0
 
 
@@ -145,6 +147,15 @@ class Station:
             await self.evse()
             await asyncio.sleep(0.5)
 
+    async def offers(self, holds: Callable[[float], bool], limit_s: float = 15.0) -> float:
+        """Wait until the current on offer, in A, is as wanted."""
+        limit = time.monotonic() + limit_s
+        while not holds(offered_a := float((await self.evse())["offered_a"])):
+            if time.monotonic() > limit:
+                raise RuntimeError(f"EVSE 1 stays at an offer of {offered_a:g} A")
+            await asyncio.sleep(0.2)
+        return offered_a
+
     async def stop(self) -> int:
         """End the daemon as systemd would; its exit code."""
         if self.process.poll() is None:
@@ -158,7 +169,8 @@ class Station:
             self._log.close()
 
 
-async def _charge_one_car(station: Station, central: CentralSystem, teller: Teller) -> None:
+async def _charge_one_car(station: Station, central: CentralSystem, teller: Teller) -> float:
+    """The whole story; the current in A that was on offer under the limit."""
     teller.step("the station starts")
     await station.ready()
     await central.until(lambda books: books.status(1) == "Available", 30)
@@ -171,6 +183,7 @@ async def _charge_one_car(station: Station, central: CentralSystem, teller: Tell
     await station.until("Charging")
     teller.step(f"charging for {CHARGE_S:.0f} s")
     await station.follow(CHARGE_S)
+    limited_a = await _limit_for_a_while(station, central, teller)
     teller.step("the same card again")
     station.call("sim.tap", token=CARD)
     await station.until("Finishing")
@@ -179,9 +192,28 @@ async def _charge_one_car(station: Station, central: CentralSystem, teller: Tell
     station.call("sim.unplug", evse=1)
     await station.until("Available")
     await central.until(lambda books: books.status(1) == "Available", 30)
+    return limited_a
 
 
-def _summary(station: Station, central: CentralSystem) -> bool:
+async def _limit_for_a_while(station: Station, central: CentralSystem, teller: Teller) -> float:
+    """A charging profile lowers the offer, and is taken back; the lowered offer in A."""
+    teller.step(f"the central system limits the transaction to {LIMIT_A:g} A")
+    before = await station.offers(lambda offered_a: offered_a > LIMIT_A)
+    await central.call("SetChargingProfile", {"connectorId": 1, "csChargingProfiles": {
+        "chargingProfileId": 1, "transactionId": central.books.transactions[0].number,
+        "stackLevel": 0, "chargingProfilePurpose": "TxProfile", "chargingProfileKind": "Relative",
+        "chargingSchedule": {"chargingRateUnit": "A", "chargingSchedulePeriod": [
+            {"startPeriod": 0, "limit": LIMIT_A}]}}})
+    limited_a = await station.offers(lambda offered_a: offered_a < before)
+    await station.follow(CHARGE_S)
+    teller.step("it takes the limit back")
+    await central.call("ClearChargingProfile", {"id": 1})
+    await station.offers(lambda offered_a: offered_a == before)
+    await station.follow(CHARGE_S)
+    return limited_a
+
+
+def _summary(station: Station, central: CentralSystem, limited_a: float) -> bool:
     """Print the books side by side; True when they agree."""
     session = station.call("sessions.list")["sessions"][0]
     reading = station.call("hw.meter", evse=1)["reading"]
@@ -191,12 +223,13 @@ def _summary(station: Station, central: CentralSystem) -> bool:
         ("meter at the end", f"{entry.meter_stop} Wh", f"{reading['energy_import_wh']} Wh"),
         ("card", entry.id_tag, str(session["token"])),
         ("why it ended", str(entry.reason), str(session["stop_reason"])),
+        ("limit for a while", f"{LIMIT_A:g} A", f"{limited_a:g} A offered"),
     ]
-    print("\nsummary               central system's books    station's meter and journal")
+    rows.append(("samples", str(len(entry.samples)), f"in {len(central.frames)} frames"))
+    print(f"\n{'summary':<24}{'the central system':<26}the station's meter and journal")
     for name, theirs, ours in rows:
-        print(f"  {name:<20}{theirs:<26}{ours}")
-    print(f"  {'samples':<20}{len(entry.samples):<26}{'in ' + str(len(central.frames))} frames")
-    agree = (entry.energy_wh == session["energy_wh"]
+        print(f"  {name:<22}{theirs:<26}{ours}")
+    agree = (entry.energy_wh == session["energy_wh"] and limited_a == LIMIT_A
              and entry.meter_stop == reading["energy_import_wh"] and not central.books.orphans)
     print("\nthe books agree" if agree else "\nTHE BOOKS DO NOT AGREE")
     return agree
@@ -210,9 +243,9 @@ async def _demonstrate(directory: Path) -> int:
         config = write_config(directory, url=url, identity="CP001")
         station = Station(config, teller)
         try:
-            await _charge_one_car(station, central, teller)
-            agree = await asyncio.to_thread(_summary, station, central)
-        except (RuntimeError, ClientError, TimeoutError) as error:
+            limited_a = await _charge_one_car(station, central, teller)
+            agree = await asyncio.to_thread(_summary, station, central, limited_a)
+        except (RuntimeError, ClientError, TimeoutError, CallFailed, EOFError) as error:
             log = (directory / "daemon.log").read_text()[-4000:]
             print(f"\nthe demonstration failed: {error}\nthe daemon's log ends:\n{log}",
                   file=sys.stderr)
