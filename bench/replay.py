@@ -27,7 +27,7 @@ from bench.rig import (
 from bench.table import Row, row
 
 if TYPE_CHECKING:
-    from cpctl.core.effects import Fact
+    from cpctl.core.facts import Fact
     from cpctl.core.now import Now
 
 MESSAGES = 2000
@@ -113,13 +113,13 @@ async def queue(path: str, messages: int) -> None:
 
 def _session(session: int, now: "Now") -> "list[Fact]":
     """The facts of one session: start, eight samples of four values, stop."""
-    from cpctl.core import effects
+    from cpctl.core import facts as facts_of
     from cpctl.core.values import IdToken, Measured, Quantity, ReadingContext, StopReason
 
     token = IdToken(f"{session:08X}")
     facts: list[Fact] = [
-        effects.SessionOpened(now, session, 1, 1),
-        effects.TransactionStarted(now, session, 1, 1, 0, "Authorized", token, 1000, offline=True),
+        facts_of.SessionOpened(now, session, 1, 1),
+        facts_of.TransactionStarted(now, session, 1, 1, 0, "Authorized", token, 1000, offline=True),
     ]
     for number in range(1, PER_SESSION - 1):
         wh = 1000 + 100 * number
@@ -129,12 +129,12 @@ def _session(session: int, now: "Now") -> "list[Fact]":
             Measured(Quantity.CURRENT_IMPORT, 16.0, "L1"),
             Measured(Quantity.VOLTAGE, 230.1, "L1"),
         )
-        facts.append(effects.TransactionSampled(
+        facts.append(facts_of.TransactionSampled(
             now, session, 1, 1, ReadingContext.PERIODIC, wh, number, told, offline=True))
-    facts.append(effects.TransactionEnded(
+    facts.append(facts_of.TransactionEnded(
         now, session, 1, 1, PER_SESSION, "EVDeparted", StopReason.EV_DISCONNECTED, 2000,
         offline=True))
-    return [*facts, effects.SessionClosed(now, session, 1)]
+    return [*facts, facts_of.SessionClosed(now, session, 1)]
 
 
 async def ping(url: str) -> float:

@@ -186,7 +186,8 @@ class App:
         folder.mkdir(parents=True, exist_ok=True)
         self._writer = self.seams.writer()
         self.station_store = await StationStore.open(folder / "station.db", self._writer)
-        self.certificates = await open_certificates(self, self._writer)
+        self.certificates = await open_certificates(
+            self.config, self._writer, self.clock.now)
         kept = dict(self.station_store.kept)
         settings = self._settings()
         self.journal = await Journal.open(

@@ -13,14 +13,14 @@ from cpctl.core.events import CredentialsChanged
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cpctl.app import App
+    from cpctl.app_home import Home
     from cpctl.link.route import Choices, Itinerary
 
 
 class AccessDesk:
     """Built with the link; `start` once the core has booted."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Home) -> None:
         self._app = app
 
     def itinerary(self) -> Itinerary:

@@ -5,6 +5,7 @@ The store itself is opened with the books (`open_certificates`); whoever makes c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cpctl.core.effects import Query
@@ -12,18 +13,20 @@ from cpctl.core.events import Event, Request
 from cpctl.store.certificates import FOLDER, CertificateStore, Configured
 
 if TYPE_CHECKING:
-    from cpctl.app import App
+    from cpctl.app_home import Home
     from cpctl.config import Config
+    from cpctl.core.now import Now
     from cpctl.core.views import StationPicture
     from cpctl.services.certificates import Certificates
     from cpctl.services.child import Children
     from cpctl.store.db import Writer
 
 
-async def open_certificates(app: App, writer: Writer) -> CertificateStore:
+async def open_certificates(config: Config, writer: Writer, now: Callable[[], Now]
+                            ) -> CertificateStore:
     """The certificates of the station, and those that its configuration names."""
-    return await CertificateStore.open(app.config.store.path / FOLDER, writer, app.clock.now,
-                                       configured(app.config))
+    return await CertificateStore.open(config.store.path / FOLDER, writer, now,
+                                       configured(config))
 
 
 def configured(config: Config) -> Configured:
@@ -37,7 +40,7 @@ def configured(config: Config) -> Configured:
 class CertificateDesk:
     """The door to the service."""
 
-    def __init__(self, app: App, children: Children) -> None:
+    def __init__(self, app: Home, children: Children) -> None:
         self._app = app
         self._children = children
         self._service: Certificates | None = None

@@ -10,7 +10,8 @@ from cpctl.core.events import FirmwareRequested, Request
 from cpctl.core.jobs import CertificateUse
 
 if TYPE_CHECKING:
-    from cpctl.app import App
+    from cpctl.app_home import Home
+    from cpctl.app_logs import LogDesk
     from cpctl.services.child import Children
     from cpctl.services.firmware import Firmware
 
@@ -20,9 +21,11 @@ FOLDER = "firmware"  # of what is being fetched, beside the books
 class FirmwareDesk:
     """The door to the service."""
 
-    def __init__(self, app: App, children: Children) -> None:
+    def __init__(self, app: Home, children: Children, logs: LogDesk) -> None:
+        """Releases are fetched by the transfers of `logs`."""
         self._app = app
         self._children = children
+        self._logs = logs
 
     def desks(self) -> dict[type[Request], Any]:
         return {FirmwareRequested: self._check}
@@ -75,6 +78,6 @@ class FirmwareDesk:
         app, spec = self._app, self._app.config.firmware
         place = Place(spec.releases, self.running, app.config.store.path / FOLDER, spec.trial_s,
                       spec.max_mb << 20, spec.unsigned_bundles)
-        return Firmware(place, self._children, app.services.logs.transfers, Around(
+        return Firmware(place, self._children, self._logs.transfers, Around(
             settings=lambda: app.loop.settings, now=app.now, post=app.post, spawn=app.spawn,
             roots=lambda: app.certificates.trust_files(CertificateUse.MANUFACTURER_ROOT)))

@@ -18,7 +18,7 @@ from cpctl.core.jobs import CertificateUse
 from cpctl.core.settings import TABLE, Access
 
 if TYPE_CHECKING:
-    from cpctl.app import App
+    from cpctl.app_home import Home
     from cpctl.services.bundle import Bundles
     from cpctl.services.child import Children
     from cpctl.services.logs import Logs
@@ -35,7 +35,7 @@ PICTURE_LIMIT_S = 10.0
 class LogDesk:
     """The door to all three."""
 
-    def __init__(self, app: App, children: Children) -> None:
+    def __init__(self, app: Home, children: Children) -> None:
         self._app = app
         self._children = children
         if (app.config.store.path / "outbox").exists():

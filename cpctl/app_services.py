@@ -21,7 +21,7 @@ from cpctl.services.child import Children
 from cpctl.services.token_list import TokenList
 
 if TYPE_CHECKING:
-    from cpctl.app import App
+    from cpctl.app_home import Home
 
 Desk = Callable[[Any], None]
 
@@ -29,7 +29,7 @@ Desk = Callable[[Any], None]
 class Services:
     """One object per daemon; built when link and books are there."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Home) -> None:
         self._app = app
         self.children = app.seams.children or Children()
         self.teller = Teller(app)
@@ -44,7 +44,7 @@ class Services:
         self._desks.update(self.certificates.desks())
         self.logs = LogDesk(app, self.children)
         self._desks.update(self.logs.desks())
-        self.releases = FirmwareDesk(app, self.children)
+        self.releases = FirmwareDesk(app, self.children, self.logs)
         self._desks.update(self.releases.desks())
         self.teller.others[Trigger.SIGN_CERTIFICATE] = self.certificates.sign_wanted
 

@@ -14,7 +14,7 @@ from cpctl.core.effects import AnnounceBoot, Heartbeat, Tell
 from cpctl.core.jobs import Trigger
 
 if TYPE_CHECKING:
-    from cpctl.app import App
+    from cpctl.app_home import Home
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class Teller:
     """Carries out `Tell`. `others` is where services register for what is theirs."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Home) -> None:
         self._app = app
         self.others: dict[Trigger, Callable[[], None]] = {}
         self._asking: set[Trigger] = set()  # on their way: one complies with several requests

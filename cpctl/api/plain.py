@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cpctl.api.pictures import time_of
-from cpctl.core.effects import Fact
+from cpctl.core.facts import Fact
 from cpctl.core.now import Now
 from cpctl.core.values import IdToken
 

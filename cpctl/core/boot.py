@@ -15,8 +15,9 @@ from cpctl.core import (
     sharing,
     transaction,
 )
-from cpctl.core.effects import Effect, Keep, Record, SessionClosed
+from cpctl.core.effects import Effect, Keep, Record
 from cpctl.core.events import Booted, OpenSession
+from cpctl.core.facts import SessionClosed
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings

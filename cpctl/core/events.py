@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 
-from cpctl.core.effects import Kept, TransactionEnded, TransactionSampled, TransactionStarted
+from cpctl.core.facts import TransactionEnded, TransactionSampled, TransactionStarted
 from cpctl.core.faults import FaultCode
 from cpctl.core.jobs import (
     CertificateHash,
@@ -26,6 +26,7 @@ from cpctl.core.settings import shown
 from cpctl.core.values import (
     BootCause,
     IdToken,
+    Kept,
     Outcome,
     Registration,
     RequestId,

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from cpctl.core import metering, power, sharing, transaction
-from cpctl.core.effects import Authorize, Effect, Keep, Record, Show, TransactionChanged
-from cpctl.core.effects import FaultUnlatched as FaultUnlatchedFact
+from cpctl.core.effects import Authorize, Effect, Keep, Record, Show
 from cpctl.core.events import (
     AuthorizationAnswered,
     ContactorReported,
@@ -25,6 +24,8 @@ from cpctl.core.events import (
     PowerReleased,
     ReleaseNumbered,
 )
+from cpctl.core.facts import FaultUnlatched as FaultUnlatchedFact
+from cpctl.core.facts import TransactionChanged
 from cpctl.core.faults import CATALOGUE, FaultCode
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings

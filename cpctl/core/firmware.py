@@ -7,10 +7,9 @@ Source: OCPP 1.6 §4.5, §5.19, errata 3.46 to 3.49; security whitepaper L01; 16
 22; house.md §15 "Firmware".
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
-from enum import Enum
-from typing import TYPE_CHECKING
 
 from cpctl.core.effects import (
     Answer,
@@ -20,14 +19,11 @@ from cpctl.core.effects import (
     Effect,
     FetchFirmware,
     FindFirmware,
-    FirmwareStatusChanged,
     FirmwareStatusTold,
     InstallFirmware,
     Keep,
     KeepRecord,
-    Kept,
     Record,
-    SecurityEventRaised,
 )
 from cpctl.core.events import (
     FirmwareChecked,
@@ -36,18 +32,16 @@ from cpctl.core.events import (
     FirmwareRequested,
     Request,
 )
+from cpctl.core.facts import FirmwareStatusChanged, SecurityEventRaised
 from cpctl.core.faults import FaultCode
 from cpctl.core.jobs import FirmwareFinding, FirmwareOrder, FirmwareStatus
 from cpctl.core.now import NS_PER_S, Now
 from cpctl.core.settings import Settings
-from cpctl.core.values import Outcome, Reply, ResetKind, StopReason
+from cpctl.core.state import Station
+from cpctl.core.underway import FirmwareUpdate, Step
+from cpctl.core.values import Kept, Outcome, Reply, ResetKind, StopReason
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from cpctl.core.state import Station
-
-    StationMoved = tuple[Station, tuple[Effect, ...]]
+StationMoved = tuple[Station, tuple[Effect, ...]]
 
 RECORD = "firmware"
 RESTART_WAIT_S = 20.0  # then the station restarts with what the books hold
@@ -58,53 +52,25 @@ FAILURES = frozenset((
     FirmwareStatus.VERIFICATION_FAILED, FirmwareStatus.INSTALLATION_FAILED))
 
 
-class Step(Enum):
-    """Where an update is; the statuses told follow from the moves."""
-
-    SCHEDULED = "scheduled"  # until the date of retrieval
-    FETCHING = "fetching"
-    READY = "ready"  # fetched and checked: until the date of installation
-    WAITING = "waiting"  # due: until nothing is in use any more
-    INSTALLING = "installing"
-    RESTARTING = "restarting"  # the next start is the new release
-    FINDING = "finding"  # after a start: how far did it come?
-    ON_TRIAL = "on_trial"  # we are the new release, and have to reach the central system
-    CONFIRMING = "confirming"
-    ENDED = "ended"
-
-
 _CANCELLABLE = (Step.SCHEDULED, Step.FETCHING, Step.READY, Step.WAITING)
 _HOLDING = (Step.WAITING, Step.INSTALLING, Step.RESTARTING, Step.FINDING, Step.ON_TRIAL,
             Step.CONFIRMING)
 _UNFINISHED = (Step.INSTALLING, Step.RESTARTING, Step.FINDING, Step.ON_TRIAL, Step.CONFIRMING)
 
 
-@dataclass(frozen=True)
-class FirmwareUpdate(Kept):
-    """The update that runs, or ran last. `told` is the status told last."""
-
-    order: FirmwareOrder
-    step: Step
-    told: FirmwareStatus = FirmwareStatus.IDLE
-
-    @property
-    def signed(self) -> bool:
-        return self.order.job is not None
-
-
-def holds(station: "Station") -> bool:
+def holds(station: Station) -> bool:
     """Nothing new begins: the update waits for the end of what runs, or is being installed
     (L01.FR.07). Nor on trial: what is recorded then may be lost on the way back."""
     return station.firmware is not None and station.firmware.step in _HOLDING
 
 
-def is_writing(station: "Station") -> bool:
+def is_writing(station: Station) -> bool:
     """No reset now (16.RESET.1)."""
     return station.firmware is not None and station.firmware.step in (
         Step.INSTALLING, Step.RESTARTING, Step.FINDING, Step.CONFIRMING)
 
 
-def firmware_status(station: "Station") -> tuple[int | None, FirmwareStatus, bool]:
+def firmware_status(station: Station) -> tuple[int | None, FirmwareStatus, bool]:
     """For who asks: the job, the status, whether it is a signed update.
 
     Of a signed update the status told last, also when it has failed (L01.FR.29); IDLE after an
@@ -118,7 +84,7 @@ def firmware_status(station: "Station") -> tuple[int | None, FirmwareStatus, boo
     return update.order.job, update.told, update.signed
 
 
-def status_told(station: "Station", now: Now, *, signed: bool) -> FirmwareStatusTold:
+def status_told(station: Station, now: Now, *, signed: bool) -> FirmwareStatusTold:
     """The notice that answers a trigger, in the words of a signed update or of an unsigned one."""
     job, status, _ = firmware_status(station)
     over = station.firmware is not None and station.firmware.step is Step.ENDED
@@ -130,7 +96,7 @@ def status_told(station: "Station", now: Now, *, signed: bool) -> FirmwareStatus
 # --- requests ------------------------------------------------------------------------------------
 
 
-def answered(station: "Station", event: Request, now: Now, settings: Settings) -> "StationMoved":
+def answered(station: Station, event: Request, now: Now, settings: Settings) -> StationMoved:
     """An unsigned order is decided at once; the certificate of a signed one is looked at first
     (L01.FR.23), and the order comes back with the verdict."""
     if isinstance(event, FirmwareChecked):
@@ -141,7 +107,7 @@ def answered(station: "Station", event: Request, now: Now, settings: Settings) -
     return _taken(station, event, event.order, now)
 
 
-def checked(station: "Station", event: FirmwareChecked, now: Now) -> "StationMoved":
+def checked(station: Station, event: FirmwareChecked, now: Now) -> StationMoved:
     """The verdict on the certificate is there."""
     if event.verdict is Outcome.ACCEPTED:
         return _taken(station, event, event.order, now)
@@ -152,8 +118,8 @@ def checked(station: "Station", event: FirmwareChecked, now: Now) -> "StationMov
         "InvalidFirmwareSigningCertificate", event.detail, now, critical=False))
 
 
-def _taken(station: "Station", event: FirmwareRequested | FirmwareChecked, order: FirmwareOrder,
-           now: Now) -> "StationMoved":
+def _taken(station: Station, event: FirmwareRequested | FirmwareChecked, order: FirmwareOrder,
+           now: Now) -> StationMoved:
     """E-30, L01.FR.26, 27: the new order replaces one that is not being installed."""
     running = station.firmware
     going_down = station.shutdown or station.reset is not None
@@ -179,7 +145,7 @@ def _taken(station: "Station", event: FirmwareRequested | FirmwareChecked, order
 # --- what the service tells ----------------------------------------------------------------------
 
 
-def moved(station: "Station", event: FirmwareMoved, now: Now) -> "StationMoved":
+def moved(station: Station, event: FirmwareMoved, now: Now) -> StationMoved:
     """The work has come a step further; of another order than the present one it is old news."""
     update = station.firmware
     if update is None or update.order != event.order or update.step is Step.ENDED:
@@ -199,7 +165,7 @@ def moved(station: "Station", event: FirmwareMoved, now: Now) -> "StationMoved":
             return station, ()
 
 
-def found(station: "Station", event: FirmwareFound, now: Now) -> "StationMoved":
+def found(station: Station, event: FirmwareFound, now: Now) -> StationMoved:
     """How far an installation came before this start.
 
     A release on trial that finds no trace of the update in what was kept takes it over: it has
@@ -225,7 +191,7 @@ def found(station: "Station", event: FirmwareFound, now: Now) -> "StationMoved":
                 event.order, FirmwareStatus.INSTALLATION_FAILED, event.detail), now)
 
 
-def _ready(station: "Station", update: FirmwareUpdate, now: Now) -> "StationMoved":
+def _ready(station: Station, update: FirmwareUpdate, now: Now) -> StationMoved:
     update, told = _told(replace(update, step=Step.READY), FirmwareStatus.SIGNATURE_VERIFIED, now)
     at = update.order.install_at
     if at is not None and at > now.utc:  # L01.FR.16
@@ -234,7 +200,7 @@ def _ready(station: "Station", update: FirmwareUpdate, now: Now) -> "StationMove
     return _with(station, update, told)
 
 
-def _restarting(station: "Station", update: FirmwareUpdate, now: Now) -> "StationMoved":
+def _restarting(station: Station, update: FirmwareUpdate, now: Now) -> StationMoved:
     """Down as for a reset; whoever starts us starts the new release."""
     update, told = _told(replace(update, step=Step.RESTARTING), FirmwareStatus.INSTALL_REBOOTING,
                          now)
@@ -244,15 +210,15 @@ def _restarting(station: "Station", update: FirmwareUpdate, now: Now) -> "Statio
     return station, (*effects, Keep("planned", StopReason.SOFT_RESET.value))
 
 
-def _installed(station: "Station", update: FirmwareUpdate, now: Now) -> "StationMoved":
+def _installed(station: Station, update: FirmwareUpdate, now: Now) -> StationMoved:
     update, told = _told(replace(update, step=Step.ENDED), FirmwareStatus.INSTALLED, now)
     return _with(station, update, (*told, _security_event(
         "FirmwareUpdated", f"job {update.order.job}" if update.signed else "", now,
         critical=True)))
 
 
-def _failed(station: "Station", update: FirmwareUpdate, event: FirmwareMoved, now: Now
-            ) -> "StationMoved":
+def _failed(station: Station, update: FirmwareUpdate, event: FirmwareMoved, now: Now
+            ) -> StationMoved:
     update, told = _told(replace(update, step=Step.ENDED), event.status, now)
     if event.status is FirmwareStatus.INVALID_SIGNATURE:  # L01.FR.03
         told += (_security_event("InvalidFirmwareSignature", event.detail, now, critical=False),)
@@ -272,8 +238,8 @@ def _told(update: FirmwareUpdate, status: FirmwareStatus, now: Now
     return replace(update, told=status), (Record(fact),)
 
 
-def _with(station: "Station", update: FirmwareUpdate, effects: tuple[Effect, ...] = ()
-          ) -> "StationMoved":
+def _with(station: Station, update: FirmwareUpdate, effects: tuple[Effect, ...] = ()
+          ) -> StationMoved:
     return replace(station, firmware=update), (*effects, _kept(update))
 
 
@@ -284,7 +250,7 @@ def _kept(update: FirmwareUpdate) -> KeepRecord:
 # --- start, rules, deadlines ---------------------------------------------------------------------
 
 
-def booted(station: "Station", records: "Mapping[str, Kept]", now: Now) -> "StationMoved":
+def booted(station: Station, records: Mapping[str, Kept], now: Now) -> StationMoved:
     """Go on where the last life was cut off."""
     update = records.get(RECORD)
     if not isinstance(update, FirmwareUpdate):
@@ -301,7 +267,7 @@ def booted(station: "Station", records: "Mapping[str, Kept]", now: Now) -> "Stat
     return station, ()
 
 
-def go_on(station: "Station", now: Now, settings: Settings) -> "StationMoved":
+def go_on(station: Station, now: Now, settings: Settings) -> StationMoved:
     """A rule: what is due of the update."""
     update = station.firmware
     if update is None or update.step is Step.ENDED:
@@ -328,7 +294,7 @@ def go_on(station: "Station", now: Now, settings: Settings) -> "StationMoved":
             return station, ()
 
 
-def _paused(station: "Station", update: FirmwareUpdate, now: Now) -> "StationMoved":
+def _paused(station: Station, update: FirmwareUpdate, now: Now) -> StationMoved:
     """The station goes down in the middle of a download, and goes on with it afterwards
     (L01.FR.14: tasks with higher priorities)."""
     if update.step is not Step.FETCHING or update.told is not FirmwareStatus.DOWNLOADING:
@@ -340,17 +306,17 @@ def _has_come(moment: datetime | None, now: Now) -> bool:
     return moment is None or now.utc >= moment
 
 
-def _is_idle(station: "Station") -> bool:
+def _is_idle(station: Station) -> bool:
     """Nothing is in use, nothing under power, and the books take what is written (L01.FR.06)."""
     return _books_good(station) and all(
         evse.is_idle and evse.power.is_safe for evse in station.evses)
 
 
-def _books_good(station: "Station") -> bool:
+def _books_good(station: Station) -> bool:
     return all(fault.code is not FaultCode.JOURNAL_FAILED for fault in station.faults)
 
 
-def next_due(station: "Station", now: Now) -> int | None:
+def next_due(station: Station, now: Now) -> int | None:
     """The monotonic moment (ns) of the date that is waited for."""
     update = station.firmware
     if update is None:

@@ -6,44 +6,21 @@ Source: OCPP 1.6 §4.4, §5.9, security whitepaper N01; 16.DIAG.2, 16.DIAG.3, 16
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from cpctl.core.effects import (
-    Answer,
-    Delegate,
-    Effect,
-    KeepRecord,
-    Kept,
-    LogStatusTold,
-    Notify,
-)
+from cpctl.core.effects import Answer, Delegate, Effect, KeepRecord, LogStatusTold, Notify
 from cpctl.core.events import Booted, LogUploadMoved, Request
 from cpctl.core.jobs import LogStatus
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
+from cpctl.core.state import Station
+from cpctl.core.underway import LogJob
 from cpctl.core.values import Outcome, Registration, Reply
-from hal.late import dataclass
-
-if TYPE_CHECKING:
-    from cpctl.core.state import Station
 
 KEPT = "log.job"
 
 
-@dataclass(frozen=True)
-class LogJob(Kept):
-    """An upload. `job` None: of GetDiagnostics. At its end it stays until that could be told."""
-
-    job: int | None
-    status: LogStatus
-
-    @property
-    def runs(self) -> bool:
-        return self.status is LogStatus.UPLOADING
-
-
-def requested(station: "Station", event: Request, now: Now, settings: Settings
-              ) -> "tuple[Station, tuple[Effect, ...]]":
+def requested(station: Station, event: Request, now: Now, settings: Settings
+              ) -> tuple[Station, tuple[Effect, ...]]:
     """Carried out and answered elsewhere, unless we are about to leave."""
     if station.shutdown or station.reset is not None:
         return station, (Answer(event.request,
@@ -51,8 +28,8 @@ def requested(station: "Station", event: Request, now: Now, settings: Settings
     return station, (Delegate(event),)
 
 
-def moved(station: "Station", event: LogUploadMoved, now: Now
-          ) -> "tuple[Station, tuple[Effect, ...]]":
+def moved(station: Station, event: LogUploadMoved, now: Now
+          ) -> tuple[Station, tuple[Effect, ...]]:
     """How an upload goes. An end is told of, and then forgotten."""
     job = LogJob(event.order.job, event.status)
     if event.status is LogStatus.CANCELED:
@@ -63,7 +40,7 @@ def moved(station: "Station", event: LogUploadMoved, now: Now
     return replace(station, log_job=job), (KeepRecord(KEPT, job), *effects)
 
 
-def _canceled(station: "Station", job: LogJob, now: Now) -> "tuple[Station, tuple[Effect, ...]]":
+def _canceled(station: Station, job: LogJob, now: Now) -> tuple[Station, tuple[Effect, ...]]:
     """E-31: the answer to the new request told it already. A job with a number gets its end; of
     one without, nothing could be told apart from the new one."""
     station = replace(station, log_job=None)
@@ -73,7 +50,7 @@ def _canceled(station: "Station", job: LogJob, now: Now) -> "tuple[Station, tupl
                      *_told(replace(job, status=LogStatus.UPLOAD_FAILURE), now))
 
 
-def connected(station: "Station", now: Now) -> "tuple[Station, tuple[Effect, ...]]":
+def connected(station: Station, now: Now) -> tuple[Station, tuple[Effect, ...]]:
     """Accepted again: the present state, or the end that came meanwhile."""
     job = station.log_job
     if job is None or not _can_tell(station):
@@ -83,7 +60,7 @@ def connected(station: "Station", now: Now) -> "tuple[Station, tuple[Effect, ...
     return replace(station, log_job=None), (KeepRecord(KEPT, None), *_told(job, now))
 
 
-def restored(station: "Station", event: Booted) -> "tuple[Station, tuple[Effect, ...]]":
+def restored(station: Station, event: Booted) -> tuple[Station, tuple[Effect, ...]]:
     """An upload does not outlive the process: what ran has failed, and that is still to be told."""
     job = event.records.get(KEPT)
     if not isinstance(job, LogJob):
@@ -93,7 +70,7 @@ def restored(station: "Station", event: Booted) -> "tuple[Station, tuple[Effect,
     return replace(station, log_job=job), (KeepRecord(KEPT, job),)
 
 
-def log_status(station: "Station") -> tuple[int | None, LogStatus, bool]:
+def log_status(station: Station) -> tuple[int | None, LogStatus, bool]:
     """The upload that runs: its number, UPLOADING, whether it is one of GetDiagnostics.
 
     (None, IDLE, False) when none does.
@@ -104,7 +81,7 @@ def log_status(station: "Station") -> tuple[int | None, LogStatus, bool]:
     return job.job, job.status, job.job is None
 
 
-def asked(station: "Station", now: Now, *, diagnostics: bool) -> LogStatusTold:
+def asked(station: Station, now: Now, *, diagnostics: bool) -> LogStatusTold:
     """What is told when somebody asks; N01.FR.12: without a number only when none runs."""
     job, status, is_diagnostics = log_status(station)
     if is_diagnostics is not diagnostics:
@@ -112,7 +89,7 @@ def asked(station: "Station", now: Now, *, diagnostics: bool) -> LogStatusTold:
     return LogStatusTold(now, job, status, diagnostics=diagnostics)
 
 
-def _can_tell(station: "Station") -> bool:
+def _can_tell(station: Station) -> bool:
     return station.online and station.registration is Registration.ACCEPTED
 
 

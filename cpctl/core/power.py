@@ -18,7 +18,6 @@ from cpctl.core.effects import (
     SetOffer,
     UnlockPlug,
 )
-from cpctl.core.effects import FaultLatched as FaultLatchedFact
 from cpctl.core.events import (
     ContactorReported,
     EnergiseRefused,
@@ -26,6 +25,7 @@ from cpctl.core.events import (
     PowerReleased,
     ReleaseNumbered,
 )
+from cpctl.core.facts import FaultLatched as FaultLatchedFact
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings

@@ -7,8 +7,8 @@ tenths at most. Source: OCPP 1.6 §3.13, OCPP 2.0.1 K01.
 from datetime import datetime
 from enum import Enum
 
-from cpctl.core.effects import Kept
 from cpctl.core.jobs import Content
+from cpctl.core.values import Kept
 from hal.late import dataclass
 
 

@@ -22,7 +22,6 @@ from cpctl.core import (
 from cpctl.core import evse as moves
 from cpctl.core.around import around, is_going_down, may_serve
 from cpctl.core.effects import Answer, Delegate, Effect, ForgetTokens, Keep, Record, SaveSetting
-from cpctl.core.effects import FaultUnlatched as FaultUnlatchedFact
 from cpctl.core.events import (
     AvailabilityRequested,
     CancelReservationRequested,
@@ -50,6 +49,7 @@ from cpctl.core.events import (
     UnlockRequested,
     VendorMessageReceived,
 )
+from cpctl.core.facts import FaultUnlatched as FaultUnlatchedFact
 from cpctl.core.metering import SUPPORTED
 from cpctl.core.now import Now
 from cpctl.core.settings import (

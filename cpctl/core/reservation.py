@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from cpctl.core import exclusive
-from cpctl.core.effects import Answer, Effect, KeepRecord, Kept
+from cpctl.core.effects import Answer, Effect, KeepRecord
 from cpctl.core.events import CancelReservationRequested, OpenSession, Request, ReserveRequested
 from cpctl.core.now import Now
 from cpctl.core.settings import Settings
 from cpctl.core.state import Claim, ClaimState, Evse, Reservation, Station, TxState
-from cpctl.core.values import IdToken, Outcome, Reply
+from cpctl.core.values import IdToken, Kept, Outcome, Reply
 
 StationMoved = tuple[Station, tuple[Effect, ...]]
 Held = Mapping[int, tuple[Reservation, ...]]  # EVSE -> for which reservations it is kept

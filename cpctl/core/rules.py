@@ -9,16 +9,8 @@ from dataclasses import replace
 
 from cpctl.core import evse as moves
 from cpctl.core import metering, power, sharing, transaction, triggers
-from cpctl.core.effects import (
-    Answer,
-    ClockSample,
-    Effect,
-    Notify,
-    Record,
-    SessionClosed,
-    SessionOpened,
-    Show,
-)
+from cpctl.core.effects import Answer, ClockSample, Effect, Notify, Record, Show
+from cpctl.core.facts import SessionClosed, SessionOpened
 from cpctl.core.now import NS_PER_S, Now
 from cpctl.core.settings import Settings
 from cpctl.core.state import (

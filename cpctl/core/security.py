@@ -5,33 +5,22 @@ for, what it needs, and what is kept until the new way has proved itself.
 Source: OCPP 1.6 security whitepaper edition 3, A00, A01, A05 and §8; 16.SEC.1 to 5, 16.SEC.16.
 """
 
-from dataclasses import field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import replace
 
-from cpctl.core.effects import (
-    Answer,
-    Effect,
-    Keep,
-    Reconnect,
-    Record,
-    SaveSetting,
-    SecurityEventRaised,
-)
+from cpctl.core.effects import Answer, Effect, Keep, Reconnect, Record, SaveSetting
 from cpctl.core.events import (
     AccessProved,
     CredentialsChanged,
     InputChanged,
     SettingChangeRequested,
 )
+from cpctl.core.facts import SecurityEventRaised
 from cpctl.core.now import Now
 from cpctl.core.settings import TABLE, SettingError, Settings, parse, to_text
+from cpctl.core.state import Station
+from cpctl.core.underway import Access, Secret
 from cpctl.core.values import BootCause, Origin, Outcome, Reply, StopReason
-from hal.late import dataclass
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from cpctl.core.state import Station
 
 PASSWORD, PROFILE = "link.password", "link.security_profile"
 SETTINGS = (PASSWORD, PROFILE)
@@ -54,27 +43,6 @@ TESTED = frozenset((  # E-35: official test cases expect these to be told, too
 OTHERS = frozenset((
     "FailedToAuthenticateAtCentralSystem", "CentralSystemFailedToAuthenticate",
     "ReconfigurationOfSecurityParameters", "InvalidMessages", "AttemptedReplayAttacks"))
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A text that is never shown."""
-
-    text: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Access:
-    """What there is to get in with. `other_*`: what held before a change that has not proved
-    itself yet; an `other_password` of "" is the one of the configuration. `other_is_newer`: it was
-    refused where the old one was taken, and waits for the central system to know it."""
-
-    configured_password: bool = False
-    csms_root: bool = False
-    certificate: bool = False
-    other_profile: int | None = None
-    other_password: Secret | None = None
-    other_is_newer: bool = False
 
 
 def is_told(kind: str, notify: str) -> bool:
@@ -144,7 +112,7 @@ def tampered(before: bool | None, event: object, now: Now) -> tuple[Effect, ...]
 
 # --- password and profile ------------------------------------------------------------------------
 
-Moved = tuple["Station", tuple[Effect, ...]]
+Moved = tuple[Station, tuple[Effect, ...]]
 
 
 def restored(kept: "Mapping[str, str]") -> Access:
@@ -155,7 +123,7 @@ def restored(kept: "Mapping[str, str]") -> Access:
                   other_is_newer=KEPT_NEWER in kept)
 
 
-def changed(station: "Station", event: SettingChangeRequested, now: Now, settings: Settings
+def changed(station: Station, event: SettingChangeRequested, now: Now, settings: Settings
             ) -> Moved:
     """Somebody wants another password or profile."""
     try:
@@ -171,7 +139,7 @@ def _refused(event: SettingChangeRequested, code: str, hint: str) -> Answer:
     return Answer(event.request, Reply(Outcome.REJECTED, code, hint))
 
 
-def _password(station: "Station", event: SettingChangeRequested, text: str, now: Now,
+def _password(station: Station, event: SettingChangeRequested, text: str, now: Now,
               settings: Settings) -> Moved:
     """A01: taken, kept, used at once. What it replaces stays until the new one has been taken."""
     if password_bytes(text, settings.text("compat.authkey_encoding")) is None:
@@ -190,7 +158,7 @@ def _password(station: "Station", event: SettingChangeRequested, text: str, now:
     return station, effects
 
 
-def _profile(station: "Station", event: SettingChangeRequested, wanted: int, now: Now,
+def _profile(station: Station, event: SettingChangeRequested, wanted: int, now: Now,
              settings: Settings) -> Moved:
     """A05. Only a technician may lower it (A00.FR.005)."""
     present = settings.integer(PROFILE)
@@ -226,7 +194,7 @@ def _missing(access: Access, profile: int, settings: Settings) -> str:
     return ""
 
 
-def on_access(station: "Station", event: CredentialsChanged | AccessProved, now: Now,
+def on_access(station: Station, event: CredentialsChanged | AccessProved, now: Now,
               settings: Settings) -> Moved:
     if isinstance(event, CredentialsChanged):
         return replace(station, access=replace(
@@ -237,7 +205,7 @@ def on_access(station: "Station", event: CredentialsChanged | AccessProved, now:
     return station, effects + more
 
 
-def _profile_proved(station: "Station", event: AccessProved, now: Now, settings: Settings
+def _profile_proved(station: Station, event: AccessProved, now: Now, settings: Settings
                     ) -> Moved:
     """The central system took us under `event.profile`: if it is the old one, that holds again."""
     other = station.access.other_profile
@@ -253,7 +221,7 @@ def _profile_proved(station: "Station", event: AccessProved, now: Now, settings:
                f" {settings.integer(PROFILE)}", now))
 
 
-def _password_proved(station: "Station", event: AccessProved, now: Now, settings: Settings
+def _password_proved(station: Station, event: AccessProved, now: Now, settings: Settings
                      ) -> Moved:
     """E-33: the newer password has proved itself, or the older one is the better of the two."""
     access, present = station.access, Secret(settings.text(PASSWORD))
@@ -269,7 +237,7 @@ def _password_proved(station: "Station", event: AccessProved, now: Now, settings
         "ReconfigurationOfSecurityParameters", f"AuthorizationKey: {which}", now))
 
 
-def _with_other(station: "Station", other: Secret | None, *, newer: bool) -> Moved:
+def _with_other(station: Station, other: Secret | None, *, newer: bool) -> Moved:
     """What is there beside the password in use, kept over restarts."""
     newer = newer and other is not None
     station = replace(station, access=replace(

@@ -8,17 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
-from cpctl.core.effects import Kept, TransactionStarted
 from cpctl.core.events import OpenSession
+from cpctl.core.facts import TransactionStarted
 from cpctl.core.faults import CATALOGUE, FaultCode
-from cpctl.core.firmware import FirmwareUpdate
-from cpctl.core.log_jobs import LogJob
 from cpctl.core.now import Now
 from cpctl.core.profiles import InstalledProfile
-from cpctl.core.security import Access
+from cpctl.core.underway import Access, FirmwareUpdate, LogJob
 from cpctl.core.values import (
     EvseLayout,
     IdToken,
+    Kept,
     Registration,
     RequestId,
     ResetKind,

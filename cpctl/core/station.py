@@ -23,14 +23,7 @@ from cpctl.core import (
 )
 from cpctl.core import evse as moves
 from cpctl.core.around import around, may_serve, with_turns
-from cpctl.core.effects import (
-    Effect,
-    FaultLatched,
-    Keep,
-    Record,
-    RestartStation,
-    Show,
-)
+from cpctl.core.effects import Effect, Keep, Record, RestartStation, Show
 from cpctl.core.events import (
     AccessProved,
     AuthorizationAnswered,
@@ -64,6 +57,7 @@ from cpctl.core.events import (
     ShutdownRequested,
     TransactionAnswered,
 )
+from cpctl.core.facts import FaultLatched
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import NS_PER_S, Now
 from cpctl.core.settings import Settings

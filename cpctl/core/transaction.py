@@ -8,16 +8,14 @@ Source: OCPP 1.6 §4.8, §4.10, §5.16; OCPP 2.0.1 E01..E15; house.md §8 "Power
 from dataclasses import replace
 
 from cpctl.core import metering, reservation
-from cpctl.core.effects import (
-    Effect,
-    Record,
-    SaveRegister,
+from cpctl.core.effects import Effect, Record, SaveRegister
+from cpctl.core.events import OpenSession
+from cpctl.core.facts import (
     TransactionChanged,
     TransactionEnded,
     TransactionSampled,
     TransactionStarted,
 )
-from cpctl.core.events import OpenSession
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import NS_PER_S, Now
 from cpctl.core.settings import Settings

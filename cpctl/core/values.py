@@ -7,6 +7,10 @@ from cpctl.core.jobs import Content
 from hal.late import dataclass
 
 
+class Kept:
+    """Marker of the values that are kept over restarts (`KeepRecord`): frozen dataclasses."""
+
+
 class TokenKind(Enum):
     """What a token is, in the words of OCPP 2.x IdTokenEnumType (1.6 knows only the text)."""
 

@@ -28,7 +28,6 @@ from cpctl.core.effects import (
     Delegate,
     Effect,
     EnergisePower,
-    Fact,
     FetchFirmware,
     FindFirmware,
     FirmwareWork,
@@ -36,7 +35,6 @@ from cpctl.core.effects import (
     InstallFirmware,
     Keep,
     KeepRecord,
-    Kept,
     LockPlug,
     Notice,
     Notify,
@@ -47,16 +45,15 @@ from cpctl.core.effects import (
     RestartStation,
     SaveRegister,
     SaveSetting,
-    SessionClosed,
-    SessionOpened,
     SetOffer,
     Show,
     Tell,
     UnlockPlug,
 )
 from cpctl.core.events import EnergiseRefused, Event, JournalFailed, JournalRecovered, Request
+from cpctl.core.facts import Fact, SessionClosed, SessionOpened
 from cpctl.core.now import Now
-from cpctl.core.values import IdToken, Outcome, Reply, RequestId, ResetKind, TokenInfo
+from cpctl.core.values import IdToken, Kept, Outcome, Reply, RequestId, ResetKind, TokenInfo
 from cpctl.store.errors import FactUnwritable, StoreError
 from hal.late import dataclass
 from hal.values import Offer, OfferKind

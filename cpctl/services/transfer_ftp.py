@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cpctl.services.child import ChildFailed, Told
-from cpctl.services.transfer_child import (
+from cpctl.services.transfer_parts import (
     BLOCK,
     CONNECT_S,
     IMPLICIT_FTPS,

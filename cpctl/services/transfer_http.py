@@ -26,7 +26,7 @@ from urllib3.exceptions import (
 from urllib3.exceptions import SSLError as PoolSslError
 
 from cpctl.services.child import ChildFailed, Told
-from cpctl.services.transfer_child import (
+from cpctl.services.transfer_parts import (
     BLOCK,
     CONNECT_S,
     Place,

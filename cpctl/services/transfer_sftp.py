@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import asyncssh
 
 from cpctl.services.child import ChildFailed, Told
-from cpctl.services.transfer_child import CONNECT_S, Place, Sink, Source, of_system
+from cpctl.services.transfer_parts import CONNECT_S, Place, Sink, Source, of_system
 
 SFTP_BLOCK = 1 << 18  # bytes; the library has parts of it under way at once
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from dataclasses import field, replace
 from enum import Enum
 from pathlib import Path
 
-from cpctl.core.effects import (
+from cpctl.core.facts import (
     Fact,
     FaultLatched,
     FaultUnlatched,

@@ -15,8 +15,8 @@ from operator import call
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from cpctl.core import effects
-from cpctl.core.effects import Fact
+from cpctl.core import facts
+from cpctl.core.facts import Fact
 from cpctl.core.now import Now, TimeQuality
 from cpctl.store.errors import FactUnreadable, FactUnwritable
 
@@ -29,7 +29,7 @@ Decode = Callable[[Any], Any]
 Codec = tuple[Encode, Decode]
 
 KINDS: dict[str, type[Fact]] = {
-    name: kind for name, kind in vars(effects).items()
+    name: kind for name, kind in vars(facts).items()
     if isinstance(kind, type) and issubclass(kind, Fact) and kind is not Fact
 }
 _QUALITIES = {quality.value: quality for quality in TimeQuality}
@@ -41,8 +41,11 @@ def utc_us(moment: datetime) -> int:
 
 
 def moment_of(us: int) -> datetime:
-    """The aware UTC moment of `utc_us`."""
-    return _EPOCH + timedelta(microseconds=us)
+    """The aware UTC moment of `utc_us`. Raises ValueError for one that no calendar has."""
+    try:
+        return _EPOCH + timedelta(microseconds=us)
+    except OverflowError as error:
+        raise ValueError(f"{us} µs lies outside the calendar") from error
 
 
 def now_of(boot: str, mono: int, us: int, quality: str) -> Now:

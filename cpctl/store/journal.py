@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from cpctl.core.effects import (
+from cpctl.core.effects import utc_text
+from cpctl.core.events import OpenSession
+from cpctl.core.facts import (
     Fact,
     FaultLatched,
     FaultUnlatched,
@@ -23,9 +25,7 @@ from cpctl.core.effects import (
     TransactionEnded,
     TransactionSampled,
     TransactionStarted,
-    utc_text,
 )
-from cpctl.core.events import OpenSession
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import Now
 from cpctl.store import facts_json, ledger, queries, upkeep

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from itertools import islice
 
-from cpctl.core.effects import Fact
+from cpctl.core.facts import Fact
 from cpctl.store.entries import (
     ABANDONED,
     Entry,

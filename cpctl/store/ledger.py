@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from cpctl.core.effects import Fact, FaultLatched, FaultUnlatched
+from cpctl.core.facts import Fact, FaultLatched, FaultUnlatched
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import Now
 from cpctl.store import facts_json

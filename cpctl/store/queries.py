@@ -3,7 +3,7 @@
 import json
 from datetime import datetime
 
-from cpctl.core.effects import (
+from cpctl.core.facts import (
     Fact,
     SessionClosed,
     TransactionChanged,

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cpctl.core.effects import Kept
+from cpctl.core.values import Kept
 from cpctl.store.errors import FactUnwritable
 from cpctl.store.facts_json import nested_codec
 

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Set
 
-from cpctl.core.effects import (
+from cpctl.core.events import OpenSession
+from cpctl.core.facts import (
     Fact,
     SessionClosed,
     SessionOpened,
@@ -12,7 +13,6 @@ from cpctl.core.effects import (
     TransactionSampled,
     TransactionStarted,
 )
-from cpctl.core.events import OpenSession
 from cpctl.core.now import Now
 from cpctl.core.values import IdToken
 from cpctl.store.ledger import Loaded, Sweep

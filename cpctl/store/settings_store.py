@@ -11,7 +11,7 @@ from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 
-from cpctl.core.effects import Kept
+from cpctl.core.values import Kept
 from cpctl.store.db import Database, Writer
 from cpctl.store.entries import OpenReport
 from cpctl.store.errors import StoreError

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from cpctl.core.effects import FaultLatched, FaultUnlatched
+from cpctl.core.facts import FaultLatched, FaultUnlatched
 from cpctl.core.faults import FaultCode
 from cpctl.store.dating import Dating
 from cpctl.store.db import Database

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from cpctl.core import effects as ef
 from cpctl.core import events as ev
+from cpctl.core import facts as fa
 from cpctl.core import rules
 from cpctl.core.around import around
 from cpctl.core.faults import FaultCode
@@ -32,6 +33,7 @@ from cpctl.core.values import (
     RequestId,
     ResetKind,
     StationLayout,
+    StopReason,
     TokenInfo,
     TokenSource,
     TokenStatus,
@@ -56,7 +58,7 @@ class Books:
 
     session: int | None = None
     last_session: int = 0
-    started: ef.TransactionStarted | None = None
+    started: fa.TransactionStarted | None = None
     ended: bool = False
     next_report: int = 0
     register_wh: int = 0
@@ -112,7 +114,7 @@ class Scope:
     has_lock: bool = True
 
 
-_HOLDING = (ef.StopReason.DEAUTHORIZED, ef.StopReason.EV_DISCONNECTED)
+_HOLDING = (StopReason.DEAUTHORIZED, StopReason.EV_DISCONNECTED)
 
 
 @dataclass
@@ -195,32 +197,32 @@ def _energised(model: Model, after: int) -> Model:
         *model.wire, ev.ContactorReported(1, closed=True)))
 
 
-def booked(books: Books, fact: ef.Fact, event: ev.Event, model: Model) -> Books:
+def booked(books: Books, fact: fa.Fact, event: ev.Event, model: Model) -> Books:
     """Invariant 4, fact by fact."""
     match fact:
-        case ef.SessionOpened(session=session):
+        case fa.SessionOpened(session=session):
             _require(books.session is None, 4, "two sessions open on one EVSE")
             _require(not model.failing, 4, "a session opened though the books cannot be written")
             _require(session is not None and session > books.last_session, 4, "number used twice")
             return replace(books, session=session, last_session=session or 0, started=None,
                            ended=False, next_report=0, register_wh=0)
-        case ef.SessionClosed(session=session):
+        case fa.SessionClosed(session=session):
             _require(books.session == session, 4, "closed a session that is not open")
             _require(books.started is None or books.ended, 4, "closed before its end")
             return replace(books, session=None, started=None)
-        case ef.FaultLatched(code=code):
+        case fa.FaultLatched(code=code):
             _require(code not in books.latched, 3, "latched twice")
             return replace(books, latched=books.latched | {code})
-        case ef.FaultUnlatched(code=code):
+        case fa.FaultUnlatched(code=code):
             _require(isinstance(event, ev.ClearFaultRequested), 3, "nobody declared it mended")
             return replace(books, latched=books.latched - {code})
-        case ef.TransactionStarted():
+        case fa.TransactionStarted():
             return _started(books, fact, model)
         case _:
             return _followed(books, fact, model)
 
 
-def _started(books: Books, fact: ef.TransactionStarted, model: Model) -> Books:
+def _started(books: Books, fact: fa.TransactionStarted, model: Model) -> Books:
     _require(books.session == fact.session, 4, "started in no open session")
     _require(books.started is None, 4, "started twice")
     _require(fact.report == 0, 4, "the first report is 0")
@@ -231,8 +233,8 @@ def _started(books: Books, fact: ef.TransactionStarted, model: Model) -> Books:
     return replace(books, started=fact, next_report=1, register_wh=fact.register_wh)
 
 
-def _followed(books: Books, fact: ef.Fact, model: Model) -> Books:
-    if not isinstance(fact, ef.TransactionChanged | ef.TransactionSampled | ef.TransactionEnded):
+def _followed(books: Books, fact: fa.Fact, model: Model) -> Books:
+    if not isinstance(fact, fa.TransactionChanged | fa.TransactionSampled | fa.TransactionEnded):
         return books
     _require(books.session == fact.session and books.started is not None, 4, "of no transaction")
     _require(not books.ended, 4, "after its end")
@@ -240,13 +242,13 @@ def _followed(books: Books, fact: ef.Fact, model: Model) -> Books:
         _require(fact.report == books.next_report, 4,
                  f"report {fact.report} where {books.next_report} was due")
         books = replace(books, next_report=books.next_report + 1)
-    if isinstance(fact, ef.TransactionChanged):
+    if isinstance(fact, fa.TransactionChanged):
         return books
     _require(books.register_wh <= fact.register_wh <= model.register_wh, 4, "energy made up")
-    if isinstance(fact, ef.TransactionEnded):
+    if isinstance(fact, fa.TransactionEnded):
         _require(not model.coil, 4, "ended with the coil on")
     return replace(books, register_wh=fact.register_wh,
-                   ended=isinstance(fact, ef.TransactionEnded))
+                   ended=isinstance(fact, fa.TransactionEnded))
 
 
 def _register_saved(model: Model, effect: ef.SaveRegister) -> Books:
@@ -607,8 +609,8 @@ class Search:
         return self._cut(node, BootCause.PLANNED)
 
 
-def _an_end(now: Now, books: Books) -> ef.TransactionEnded:
-    return ef.TransactionEnded(now, books.session, 1, 1, books.next_report, "", ef.StopReason.LOCAL,
+def _an_end(now: Now, books: Books) -> fa.TransactionEnded:
+    return fa.TransactionEnded(now, books.session, 1, 1, books.next_report, "", StopReason.LOCAL,
                                books.register_wh)
 
 

@@ -7,6 +7,7 @@ from support.core_world import START, World, evse_layout
 
 from cpctl.core import effects as ef
 from cpctl.core import events as ev
+from cpctl.core import facts as fa
 from cpctl.core.events import OpenSession
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import NS_PER_S, Now, TimeQuality
@@ -31,7 +32,7 @@ def left_open(*, register_wh: int | None = 1500, boot: str = "boot-0", age_s: fl
     """A session whose last fact is `age_s` old; `boot` "boot-1" is the world's own."""
     mono = 1_000 * NS_PER_S - int(age_s * NS_PER_S)
     at = Now(mono, boot, START - timedelta(seconds=age_s), TimeQuality.NTP)
-    fact = ef.TransactionStarted(at, session, evse, 1, 0, "Authorized", IdToken("04A1"), 1000)
+    fact = fa.TransactionStarted(at, session, evse, 1, 0, "Authorized", IdToken("04A1"), 1000)
     return OpenSession(session, evse, 1, IdToken("04A1"), fact if started else None,
                        register_wh if started else None, at, 5, planned_reason=planned)
 
@@ -129,7 +130,7 @@ def test_a_transaction_left_open_is_ended_with_the_reason_of_the_start(
     (ended,) = world.ended()
     assert (ended.session, ended.report, ended.reason) == (7, 5, reason)
     assert ended.at == left_open().last_at
-    assert isinstance(world.books[1], ef.SessionClosed)
+    assert isinstance(world.books[1], fa.SessionClosed)
 
 
 def test_the_reason_kept_before_a_planned_stop_is_used_and_forgotten() -> None:
@@ -184,21 +185,21 @@ def test_no_use_begins_before_the_old_one_is_ended() -> None:
 
     assert early is None
     assert [type(one) for one in world.books] == [
-        ef.TransactionEnded, ef.SessionClosed, ef.SessionOpened]
+        fa.TransactionEnded, fa.SessionClosed, fa.SessionOpened]
     assert world.evse().session == 8
 
 
 def test_a_session_without_a_transaction_is_closed() -> None:
     world = World().boot(BootCause.CRASH, open_sessions=(left_open(started=False),))
 
-    assert [type(one) for one in world.books] == [ef.SessionClosed]
+    assert [type(one) for one in world.books] == [fa.SessionClosed]
 
 
 def test_a_session_of_an_evse_that_is_gone_is_ended_by_the_books() -> None:
     world = World().boot(BootCause.POWER_LOSS, open_sessions=(left_open(evse=9),))
 
     assert world.ended()[0].register_wh == 1500
-    assert isinstance(world.books[1], ef.SessionClosed)
+    assert isinstance(world.books[1], fa.SessionClosed)
 
 
 def test_several_sessions_left_open_are_all_ended() -> None:

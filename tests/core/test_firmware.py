@@ -9,9 +9,10 @@ from support.core_world import START, World
 
 from cpctl.core import effects as ef
 from cpctl.core import events as ev
+from cpctl.core import facts as fa
 from cpctl.core import firmware
-from cpctl.core.firmware import FirmwareUpdate, Step
 from cpctl.core.jobs import FirmwareFinding, FirmwareOrder, FirmwareStatus, Trigger
+from cpctl.core.underway import FirmwareUpdate, Step
 from cpctl.core.values import (
     BootCause,
     EvseLayout,
@@ -28,11 +29,11 @@ S = FirmwareStatus
 
 
 def told(w: World) -> list[str]:
-    return [fact.status.value for fact in w.facts if isinstance(fact, ef.FirmwareStatusChanged)]
+    return [fact.status.value for fact in w.facts if isinstance(fact, fa.FirmwareStatusChanged)]
 
 
 def events(w: World) -> list[str]:
-    return [fact.kind for fact in w.facts if isinstance(fact, ef.SecurityEventRaised)
+    return [fact.kind for fact in w.facts if isinstance(fact, fa.SecurityEventRaised)
             and "Firmware" in fact.kind]
 
 
@@ -166,7 +167,7 @@ def test_the_old_release_tells_that_the_new_one_was_given_up() -> None:
     old = next_life(w)
     old.tell(ev.FirmwareFound(SIGNED, FirmwareFinding.FAILED, "never reached it"))
 
-    fact, = (one for one in old.facts if isinstance(one, ef.FirmwareStatusChanged))
+    fact, = (one for one in old.facts if isinstance(one, fa.FirmwareStatusChanged))
     assert (fact.job, fact.status) == (7, S.INSTALLATION_FAILED)
     assert old.evse().operative
     assert events(old) == []
@@ -279,7 +280,7 @@ def test_a_new_order_replaces_one_that_is_not_being_installed(reached: tuple[S, 
     move(w, SIGNED, S.DOWNLOADED, S.DOWNLOAD_FAILED)
     move(w, other, S.DOWNLOADED)
     jobs = [(one.job, one.status.value) for one in w.facts
-            if isinstance(one, ef.FirmwareStatusChanged)]
+            if isinstance(one, fa.FirmwareStatusChanged)]
     assert jobs[-2:] == [(8, "Downloading"), (8, "Downloaded")]
 
 

@@ -8,10 +8,11 @@ from support.core_world import World
 from cpctl.core import effects as ef
 from cpctl.core import events as ev
 from cpctl.core.jobs import LogKind, LogOrder, LogStatus
-from cpctl.core.log_jobs import KEPT, LogJob, asked, log_status
+from cpctl.core.log_jobs import KEPT, asked, log_status
 from cpctl.core.settings import Settings
 from cpctl.core.state import Station
 from cpctl.core.station import new, step
+from cpctl.core.underway import LogJob
 from cpctl.core.values import (
     BootCause,
     EvseLayout,

@@ -8,6 +8,7 @@ from support.core_world import START, World, evse_layout, with_settings
 
 from cpctl.core import effects as ef
 from cpctl.core import events as ev
+from cpctl.core import facts as fa
 from cpctl.core.faults import FaultCode
 from cpctl.core.metering import SUPPORTED, next_aligned, values
 from cpctl.core.now import Now, TimeQuality
@@ -23,7 +24,7 @@ FULL = MeterReading(
     power_factor=0.99, frequency_hz=50.01, temperature_c=31.5)
 
 
-def times(facts: list[ef.TransactionSampled]) -> list[float]:
+def times(facts: list[fa.TransactionSampled]) -> list[float]:
     return [(fact.at.utc - START).total_seconds() for fact in facts]
 
 

@@ -5,6 +5,7 @@ from support.core_world import World, evse_layout, with_settings
 
 from cpctl.core import effects as ef
 from cpctl.core import events as ev
+from cpctl.core import facts as fa
 from cpctl.core.faults import CATALOGUE, FaultCode
 from cpctl.core.limits import limit_a
 from cpctl.core.state import Around, Evse, Plug
@@ -305,7 +306,7 @@ def test_a_weld_is_latched_recorded_and_takes_the_pilot_away() -> None:
 
     assert world.evse().power is PowerState.WELDED
     assert world.place().offer == UNAVAILABLE
-    assert [fact.code for fact in world.told(ef.FaultLatched)] == [FaultCode.CONTACTOR_WELDED]
+    assert [fact.code for fact in world.told(fa.FaultLatched)] == [FaultCode.CONTACTOR_WELDED]
     assert world.place().barred == ("contactor_welded",)
     assert len(world.ended()) == 1
     assert world.place().locked, "the lock stays shut"
@@ -339,7 +340,7 @@ def test_a_weld_outlives_a_restart() -> None:
 
     assert world.evse().power is PowerState.WELDED
     assert world.evse().faulted
-    assert world.told(ef.FaultLatched) == [], "it is in the books already"
+    assert world.told(fa.FaultLatched) == [], "it is in the books already"
 
 
 def test_a_weld_is_cleared_by_a_technician_only_when_open_idle_and_inoperative() -> None:
@@ -357,7 +358,7 @@ def test_a_weld_is_cleared_by_a_technician_only_when_open_idle_and_inoperative()
     assert [one.code for one in (operative, closed, cleared, again)] == [
         "evse_operative", "contact_closed", "", "no_such_fault"]
     assert cleared.outcome is Outcome.ACCEPTED
-    assert len(world.told(ef.FaultUnlatched)) == 1
+    assert len(world.told(fa.FaultUnlatched)) == 1
     assert world.evse().power is PowerState.OFF
 
 

@@ -15,7 +15,8 @@ from support.profile_model import ChargePoint, Entry, Post, look_up
 
 from cpctl.core import charging_profiles, composite_schedules, profile_requests
 from cpctl.core import events as ev
-from cpctl.core.effects import Answer, TransactionStarted
+from cpctl.core.effects import Answer
+from cpctl.core.facts import TransactionStarted
 from cpctl.core.now import NS_PER_S, Now, TimeQuality
 from cpctl.core.profiles import (
     ChargingProfile,

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.core_world import World, evse_layout
 
-from cpctl.core import effects as ef
 from cpctl.core import events as ev
+from cpctl.core import facts as fa
 from cpctl.core.station import new, next_deadline
 from cpctl.core.values import (
     BootCause,
@@ -158,8 +158,8 @@ class History:
         world.mono_ns += 10**9
         for place in world.places.values():
             place.coil, place.number, place.barred = False, 0, ("not_booted",)
-        latched = {(fact.evse, fact.code) for fact in world.told(ef.FaultLatched)}
-        latched -= {(fact.evse, fact.code) for fact in world.told(ef.FaultUnlatched)}
+        latched = {(fact.evse, fact.code) for fact in world.told(fa.FaultLatched)}
+        latched -= {(fact.evse, fact.code) for fact in world.told(fa.FaultUnlatched)}
         world.tell(ev.Booted(cause, last_session(world) + 1, left_open(world),
                              tuple(latched), dict(world.kept)))
         world.tell(ev.LinkChanged(True, ev.Registration.ACCEPTED))
@@ -172,14 +172,14 @@ def last_session(world: World) -> int:
 
 
 def left_open(world: World) -> tuple[ev.OpenSession, ...]:
-    closed = {fact.session for fact in world.told(ef.SessionClosed)}
+    closed = {fact.session for fact in world.told(fa.SessionClosed)}
     found = []
-    for opened in world.told(ef.SessionOpened):
+    for opened in world.told(fa.SessionOpened):
         if opened.session in closed:
             continue
         of = [fact for fact in world.facts if fact.session == opened.session]
-        started = [fact for fact in of if isinstance(fact, ef.TransactionStarted)]
-        ended = [fact for fact in of if isinstance(fact, ef.TransactionEnded)]
+        started = [fact for fact in of if isinstance(fact, fa.TransactionStarted)]
+        ended = [fact for fact in of if isinstance(fact, fa.TransactionEnded)]
         registers = [fact.register_wh for fact in of if hasattr(fact, "register_wh")]
         registers += [one.register_wh for one in world.saved if one.session == opened.session]
         reports = [fact.report for fact in of if getattr(fact, "report", None) is not None]
@@ -197,7 +197,7 @@ HISTORY = st.tuples(CHARGING, st.lists(STEP, min_size=12, max_size=45)).map(
 def check(world: World) -> None:
     for place in world.places.values():
         check_power(world, place)
-    by_session: dict[int, list[ef.Fact]] = defaultdict(list)
+    by_session: dict[int, list[fa.Fact]] = defaultdict(list)
     for fact in world.facts:
         if fact.session is not None:
             by_session[fact.session].append(fact)
@@ -215,28 +215,28 @@ def check_power(world: World, place: Any) -> None:
     assert place.pilot is PilotState.C
     assert place.locked or not place.layout.has_lock
     assert not place.barred
-    latched = [fact for fact in world.told(ef.FaultLatched)
+    latched = [fact for fact in world.told(fa.FaultLatched)
                if fact.evse == place.layout.id]  # type: ignore[attr-defined]
-    mended = [fact for fact in world.told(ef.FaultUnlatched)
+    mended = [fact for fact in world.told(fa.FaultUnlatched)
               if fact.evse == place.layout.id]  # type: ignore[attr-defined]
     assert len(latched) == len(mended)
 
 
-def check_books(facts: list[ef.Fact], world: World) -> None:
+def check_books(facts: list[fa.Fact], world: World) -> None:
     """Invariant 4 for one session."""
-    facts = [fact for fact in facts if not isinstance(fact, ef.FaultLatched | ef.FaultUnlatched)]
+    facts = [fact for fact in facts if not isinstance(fact, fa.FaultLatched | fa.FaultUnlatched)]
     kinds = [type(fact) for fact in facts]
-    assert kinds.count(ef.SessionOpened) == 1 and kinds[0] is ef.SessionOpened
-    for kind in (ef.TransactionStarted, ef.TransactionEnded, ef.SessionClosed):
+    assert kinds.count(fa.SessionOpened) == 1 and kinds[0] is fa.SessionOpened
+    for kind in (fa.TransactionStarted, fa.TransactionEnded, fa.SessionClosed):
         assert kinds.count(kind) <= 1
-    if ef.SessionClosed in kinds:
-        assert kinds[-1] is ef.SessionClosed
-        assert (ef.TransactionStarted in kinds) == (ef.TransactionEnded in kinds)
+    if fa.SessionClosed in kinds:
+        assert kinds[-1] is fa.SessionClosed
+        assert (fa.TransactionStarted in kinds) == (fa.TransactionEnded in kinds)
     reports = [fact.report for fact in facts if getattr(fact, "report", None) is not None]  # type: ignore[attr-defined]
     assert reports == list(range(len(reports)))
     registers = [fact.register_wh for fact in facts if hasattr(fact, "register_wh")]
     assert registers == sorted(registers)
-    evse = next(fact.evse for fact in facts if isinstance(fact, ef.SessionOpened))
+    evse = next(fact.evse for fact in facts if isinstance(fact, fa.SessionOpened))
     assert all(wh <= world.place(evse).register_wh for wh in registers)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from support.core_world import World
 
-from cpctl.core import effects as ef
+from cpctl.core import facts as fa
 from cpctl.core.events import OpenSession
 from cpctl.core.values import AfterPowerLoss, BootCause, EvseLayout, IdToken, StationLayout
 
@@ -14,7 +14,7 @@ def world() -> World:
     world = World(layout=StationLayout(
         (EvseLayout(1),), after_power_loss=AfterPowerLoss.RESUME))
     token = IdToken("04A1")
-    started = ef.TransactionStarted(world.now, 7, 1, 1, 0, "Authorized", token, 1000)
+    started = fa.TransactionStarted(world.now, 7, 1, 1, 0, "Authorized", token, 1000)
     left = OpenSession(session=7, evse=1, connector=1, token=token, started=started,
                        last_register_wh=1200, last_at=world.now, next_report=3)
     return world.boot(BootCause.CRASH, open_sessions=(left,), read=False)

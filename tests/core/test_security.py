@@ -5,7 +5,9 @@ from support.core_world import World
 
 from cpctl.core import effects as ef
 from cpctl.core import events as ev
+from cpctl.core import facts as fa
 from cpctl.core import security
+from cpctl.core.underway import Secret
 from cpctl.core.values import BootCause, EvseLayout, Origin, Outcome, RequestId
 
 KEY = "0123456789abcdef0123456789ABCDEF"
@@ -29,7 +31,7 @@ def change(world, setting, text, origin=Origin.CSMS):
 
 
 def kinds(world):
-    return [one.kind for one in world.told(ef.SecurityEventRaised)]
+    return [one.kind for one in world.told(fa.SecurityEventRaised)]
 
 
 def reconnects(world):
@@ -175,7 +177,7 @@ def test_what_has_not_proved_itself_is_known_after_a_restart():
     world = station(kept={security.KEPT_PASSWORD: KEY, security.KEPT_PROFILE: "1"})
 
     assert world.station.access.other_profile == 1
-    assert world.station.access.other_password == security.Secret(KEY)
+    assert world.station.access.other_password == Secret(KEY)
 
 
 # --- the profile ---------------------------------------------------------------------------------
@@ -320,7 +322,7 @@ def test_what_an_event_weighs_is_in_the_list_and_its_text_is_cut():
     for kind in sorted(security.CRITICAL | security.TESTED | security.OTHERS):
         world.tell(ev.SecurityEventNoticed(kind, "x" * 300))
 
-    raised = world.told(ef.SecurityEventRaised)
+    raised = world.told(fa.SecurityEventRaised)
     assert {one.kind for one in raised if one.critical} == security.CRITICAL
     assert {len(one.text) for one in raised} == {255}
 

@@ -5,6 +5,7 @@ from support.core_world import ACCEPTED, World, evse_layout, with_settings
 
 from cpctl.core import effects as ef
 from cpctl.core import events as ev
+from cpctl.core import facts as fa
 from cpctl.core.values import IdToken, ReadingContext, StopReason, TokenInfo, TokenStatus
 from cpctl.core.views import ClaimState, PowerState
 from hal.values import NO_OFFER, OfferKind, PilotState
@@ -434,7 +435,7 @@ def test_a_new_card_on_the_same_plug_begins_a_new_session() -> None:
     world.meter(1010)
 
     assert [one.session for one in world.started()] == [1, 2]
-    assert [type(one) for one in world.facts if one.session == 1][-1] is ef.SessionClosed
+    assert [type(one) for one in world.facts if one.session == 1][-1] is fa.SessionClosed
 
 
 @requirement("16.TX.8")

@@ -8,6 +8,7 @@ from support.core_world import World, evse_layout
 
 from cpctl.core import effects as ef
 from cpctl.core import events as ev
+from cpctl.core import facts as fa
 from cpctl.core import metering
 from cpctl.core.around import claims
 from cpctl.core.profiles import (
@@ -333,7 +334,7 @@ def test_less_than_six_amperes_for_each_goes_round_and_ends_no_session() -> None
 
     assert withdrawn == ([0, 0], [True, False])  # the car is asked to stop before the coil opens
     assert (offers(world), coils(world)) == ([0, 10], [False, True])
-    assert [fact.evse for fact in world.told(ef.TransactionChanged)
+    assert [fact.evse for fact in world.told(fa.TransactionChanged)
             if fact.charging_state == "SuspendedEVSE"] == [2, 1]
     assert not world.ended()
     assert world.evse(1).why_suspended == "limit_below_minimum"

@@ -12,7 +12,6 @@ from cpctl.core.effects import (
     BarPower,
     Effect,
     EnergisePower,
-    Fact,
     ForgetTokens,
     Heartbeat,
     Keep,
@@ -25,13 +24,12 @@ from cpctl.core.effects import (
     RestartStation,
     SaveRegister,
     SaveSetting,
-    SessionClosed,
-    SessionOpened,
     SetOffer,
     Show,
     UnlockPlug,
 )
 from cpctl.core.events import EnergiseRefused, JournalFailed, JournalRecovered
+from cpctl.core.facts import Fact, SessionClosed, SessionOpened
 from cpctl.core.now import Now, TimeQuality
 from cpctl.core.values import (
     IdToken,

@@ -9,7 +9,7 @@ from support.virtual_loop import VirtualLoop
 
 from cpctl import app_reload
 from cpctl.app import Ending
-from cpctl.core.effects import EnergisePower, Record, ReleasePower, SetOffer, TransactionEnded
+from cpctl.core.effects import EnergisePower, Record, ReleasePower, SetOffer
 from cpctl.core.events import (
     DeviceLost,
     EnergiseRefused,
@@ -20,6 +20,7 @@ from cpctl.core.events import (
     SettingChangeRequested,
     StopRequested,
 )
+from cpctl.core.facts import TransactionEnded
 from cpctl.core.now import TimeQuality
 from cpctl.core.values import Outcome, Registration, ResetKind, StopReason
 from cpctl.dialects.base import RegistrationAnswered

@@ -11,7 +11,7 @@ import pytest
 from support.aio import run
 from support.books import Clock, ended, open_journal, opened, plain, sampled, started, whole_session
 
-from cpctl.core.effects import Fact, FaultLatched, SecurityEventRaised
+from cpctl.core.facts import Fact, FaultLatched, SecurityEventRaised
 from cpctl.core.faults import FaultCode
 from cpctl.store.db import InlineWriter
 from cpctl.store.entries import Lane

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.books import Clock, sampled, started
 
-from cpctl.core import effects
-from cpctl.core.effects import Fact, FaultLatched
+from cpctl.core import facts
+from cpctl.core.facts import Fact, FaultLatched
 from cpctl.core.faults import FaultCode
 from cpctl.core.now import Now, TimeQuality
 from cpctl.core.values import Measured, Quantity
@@ -45,7 +45,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
 
 
 def subclasses(kind: type[Fact]) -> set[type[Fact]]:
-    return {each for each in vars(effects).values()
+    return {each for each in vars(facts).values()
             if isinstance(each, type) and issubclass(each, kind) and each is not kind}
 
 

@@ -7,7 +7,7 @@ from support import virtual_loop
 from support.aio import run
 from support.books import Clock, closed, ended, open_journal, opened, sampled, started
 
-from cpctl.core.effects import FaultLatched, SecurityEventRaised
+from cpctl.core.facts import FaultLatched, SecurityEventRaised
 from cpctl.core.faults import FaultCode
 from cpctl.store.db import Database, InlineWriter, ThreadWriter
 from cpctl.store.entries import DELIVERED, Lane

@@ -20,7 +20,7 @@ from support.books import (
     whole_session,
 )
 
-from cpctl.core.effects import (
+from cpctl.core.facts import (
     Fact,
     FaultLatched,
     FaultUnlatched,

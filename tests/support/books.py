@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cpctl.core.effects import (
+from cpctl.core.facts import (
     Fact,
     SessionClosed,
     SessionOpened,

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from cpctl.core import effects as ef
 from cpctl.core import events as ev
+from cpctl.core import facts as fa
 from cpctl.core.now import NS_PER_S, Now, TimeQuality
 from cpctl.core.settings import Settings
 from cpctl.core.station import new, next_deadline, step
@@ -77,7 +78,7 @@ class World:
         self.skew = timedelta()
         self.places = {one.id: Place(one) for one in self.layout.evses}
         self.station = new(self.layout)
-        self.facts: list[ef.Fact] = []
+        self.facts: list[fa.Fact] = []
         self.saved: list[ef.SaveRegister] = []
         self.kept: dict[str, str] = dict(kept or {})
         self.records: dict[str, ef.Kept] = {}
@@ -211,23 +212,23 @@ class World:
     def place(self, number: int = 1) -> Place:
         return self.places[number]
 
-    def told(self, kind: type[ef.Fact], session: int | None = None) -> list[ef.Fact]:
+    def told(self, kind: type[fa.Fact], session: int | None = None) -> list[fa.Fact]:
         return [fact for fact in self.facts if isinstance(fact, kind)
                 and (session is None or fact.session == session)]
 
     @property
-    def books(self) -> list[ef.Fact]:
+    def books(self) -> list[fa.Fact]:
         """The facts without the security log."""
-        return [fact for fact in self.facts if not isinstance(fact, ef.SecurityEventRaised)]
+        return [fact for fact in self.facts if not isinstance(fact, fa.SecurityEventRaised)]
 
-    def started(self) -> list[ef.TransactionStarted]:
-        return [fact for fact in self.facts if isinstance(fact, ef.TransactionStarted)]
+    def started(self) -> list[fa.TransactionStarted]:
+        return [fact for fact in self.facts if isinstance(fact, fa.TransactionStarted)]
 
-    def ended(self) -> list[ef.TransactionEnded]:
-        return [fact for fact in self.facts if isinstance(fact, ef.TransactionEnded)]
+    def ended(self) -> list[fa.TransactionEnded]:
+        return [fact for fact in self.facts if isinstance(fact, fa.TransactionEnded)]
 
-    def samples(self) -> list[ef.TransactionSampled]:
-        return [fact for fact in self.facts if isinstance(fact, ef.TransactionSampled)]
+    def samples(self) -> list[fa.TransactionSampled]:
+        return [fact for fact in self.facts if isinstance(fact, fa.TransactionSampled)]
 
     # --- effects ---
 

@@ -4,13 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from cpctl.core.effects import (
-    Fact,
-    TransactionEnded,
-    TransactionSampled,
-    TransactionStarted,
-    utc_text,
-)
+from cpctl.core.effects import utc_text
+from cpctl.core.facts import Fact, TransactionEnded, TransactionSampled, TransactionStarted
 from cpctl.core.faults import CATALOGUE, FaultCode
 from cpctl.core.now import NS_PER_S, Now, TimeQuality
 from cpctl.core.settings import Settings

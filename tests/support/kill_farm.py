@@ -19,7 +19,7 @@ from pathlib import Path
 
 from support.books import Clock, closed, ended, open_journal, opened, sampled, started
 
-from cpctl.core.effects import Fact
+from cpctl.core.facts import Fact
 from cpctl.store.db import InlineWriter, ThreadWriter
 from cpctl.store.entries import ABANDONED, DELIVERED, Lane
 from cpctl.store.errors import JournalError

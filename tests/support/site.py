@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from cpctl.core import effects as ef
 from cpctl.core import events as ev
+from cpctl.core import facts as fa
 from cpctl.core.now import NS_PER_S, Now, TimeQuality
 from cpctl.core.profiles import (
     ChargingProfile,
@@ -211,12 +212,12 @@ class Site:
 
     def _note(self, effect: ef.Effect) -> None:
         match effect:
-            case ef.Record(fact=ef.TransactionStarted(evse=evse)):
+            case ef.Record(fact=fa.TransactionStarted(evse=evse)):
                 self.posts[evse].session = True
                 self.sessions += 1
-            case ef.Record(fact=ef.TransactionChanged(charging_state="SuspendedEVSE")):
+            case ef.Record(fact=fa.TransactionChanged(charging_state="SuspendedEVSE")):
                 self.suspensions += 1
-            case ef.Record(fact=ef.TransactionEnded(evse=evse)):
+            case ef.Record(fact=fa.TransactionEnded(evse=evse)):
                 self.posts[evse].session = False
             case ef.KeepRecord(key=key, record=record):
                 self.records.pop(key, None)

@@ -7,8 +7,9 @@ Source: OCPP 1.6 §4.5, §5.19; security whitepaper L01; 16.FW.1 to 5, 16.SEC.18
 
 from collections.abc import Mapping
 
-from cpctl.core.effects import FirmwareStatusChanged, FirmwareStatusTold
+from cpctl.core.effects import FirmwareStatusTold
 from cpctl.core.events import FirmwareRequested, Request
+from cpctl.core.facts import FirmwareStatusChanged
 from cpctl.core.jobs import FirmwareOrder, FirmwareStatus
 from cpctl.core.values import Outcome, Reply
 from cpctl.dialects.base import Call, CallError, RenderContext, Result, Wire

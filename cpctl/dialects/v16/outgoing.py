@@ -11,23 +11,25 @@ from cpctl.core.effects import (
     AnnounceBoot,
     AuthorizeToken,
     ClockSample,
+    FirmwareStatusTold,
+    Heartbeat,
+    LogStatusTold,
+    SignCertificate,
+)
+from cpctl.core.events import AuthorizationAnswered, Event, TransactionAnswered
+from cpctl.core.facts import (
     Fact,
     FaultLatched,
     FaultUnlatched,
     FirmwareStatusChanged,
-    FirmwareStatusTold,
-    Heartbeat,
-    LogStatusTold,
     SecurityEventRaised,
     SessionClosed,
     SessionOpened,
-    SignCertificate,
     TransactionChanged,
     TransactionEnded,
     TransactionSampled,
     TransactionStarted,
 )
-from cpctl.core.events import AuthorizationAnswered, Event, TransactionAnswered
 from cpctl.core.now import Now
 from cpctl.core.values import (
     IdToken,

@@ -6,7 +6,7 @@ Its list (edition 3, §8) has no word for damaged books: what it does not name i
 from collections.abc import Mapping
 
 from cpctl.core import security
-from cpctl.core.effects import SecurityEventRaised
+from cpctl.core.facts import SecurityEventRaised
 from cpctl.dialects.base import Call, RenderContext, Wire
 from cpctl.dialects.v16.answers import Confirmation, Handler, Reading, Telling
 

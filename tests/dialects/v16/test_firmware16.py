@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from support.dialect_world import World
 
-from cpctl.core.effects import FirmwareStatusChanged, FirmwareStatusTold
+from cpctl.core.effects import FirmwareStatusTold
 from cpctl.core.events import FirmwareRequested
+from cpctl.core.facts import FirmwareStatusChanged
 from cpctl.core.jobs import FirmwareStatus
 from cpctl.core.values import Outcome, Reply
 from cpctl.dialects.base import Call, CallError, RenderContext, Result

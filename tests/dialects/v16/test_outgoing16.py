@@ -5,20 +5,17 @@ from dataclasses import replace
 import pytest
 from support.dialect_world import CARD, TWINS, World, ended, moment, sampled, started, wh
 
-from cpctl.core.effects import (
-    AnnounceBoot,
-    AuthorizeToken,
-    ClockSample,
+from cpctl.core.effects import AnnounceBoot, AuthorizeToken, ClockSample, Heartbeat
+from cpctl.core.events import AuthorizationAnswered
+from cpctl.core.facts import (
     Fact,
     FaultLatched,
     FaultUnlatched,
-    Heartbeat,
     SecurityEventRaised,
     SessionClosed,
     SessionOpened,
     TransactionChanged,
 )
-from cpctl.core.events import AuthorizationAnswered
 from cpctl.core.faults import FaultCode
 from cpctl.core.values import (
     EvseLayout,

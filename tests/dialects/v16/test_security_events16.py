@@ -4,7 +4,7 @@ import pytest
 from support.dialect_world import World, moment
 
 from cpctl.core import security
-from cpctl.core.effects import SecurityEventRaised
+from cpctl.core.facts import SecurityEventRaised
 from cpctl.dialects.base import Call, CallError
 from cpctl.dialects.v16.dialect import Dialect16
 
