@@ -14,3 +14,4 @@ def test_the_demonstration_ends_with_books_that_agree() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the books agree" in done.stdout
     assert "StopTransaction" in done.stdout
+    assert "offered 10.0 A" in done.stdout  # under the charging profile
