@@ -445,7 +445,8 @@ class App:
     def answer(self, request: RequestId, reply: Reply) -> None:
         """A request was decided: whoever asked is told."""
         if reply.outcome is Outcome.REJECTED and reply.code:
-            log.info("a request is refused: %s; %s", reply.code.replace("_", " "), reply.hint)
+            hint = f"; {reply.hint}" if reply.hint else ""
+            log.info("a request is refused: %s%s", reply.code.replace("_", " "), hint)
         if request.origin is Origin.LOCAL:
             self.requests.answer(request, reply)
         else:
