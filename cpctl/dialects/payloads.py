@@ -43,7 +43,7 @@ def parse_time(text: str) -> datetime:
     """The moment an ISO 8601 date-time means, aware. Without an offset it is taken as UTC.
 
     Fractions and offsets are accepted (16.RPC.9), a leap second is its predecessor.
-    Raises ValueError.
+    Raises ValueError, also for what its offset puts outside the years 1 to 9999.
     """
     if len(text) < 19 or text[4] != "-" or text[7] != "-" or text[10] not in "Tt ":
         raise ValueError(f"not a date-time: {text[:40]!r}")
@@ -52,7 +52,13 @@ def parse_time(text: str) -> datetime:
     if text[17:19] == "60":
         text = f"{text[:17]}59{text[19:]}"
     moment = datetime.fromisoformat(text.upper())
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"outside the calendar: {text[:40]!r}") from error
+    return moment
 
 
 class Payloads:

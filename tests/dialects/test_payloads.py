@@ -288,3 +288,11 @@ def test_a_flaw_reads_as_a_sentence_with_its_place() -> None:
     flaw = Flaw("type", "expected a text, not a number").within("[0]").within("key")
 
     assert str(flaw) == "key[0]: expected a text, not a number"
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-00:01"])
+def test_what_utc_has_no_place_for_is_no_date_time(text: str) -> None:
+    with pytest.raises(ValueError, match="outside the calendar"):
+        parse_time(text)
+    flaw = Payloads("v16").flaw("UpdateFirmware", {"location": "http://h/f", "retrieveDate": text})
+    assert flaw is not None and flaw.kind == "property"

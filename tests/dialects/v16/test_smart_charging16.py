@@ -254,10 +254,14 @@ def test_the_profile_of_a_remote_start_comes_with_it() -> None:
 
 
 @requirement("16.RSTART.5", "RemoteStartTransaction.conf:Rejected")
-@pytest.mark.parametrize("more", [
-    {"transactionId": 1}, {"validTo": "9999-12-31T23:59:59-14:00"}])
-def test_a_profile_that_cannot_be_refuses_the_start(more: dict[str, Any]) -> None:
-    assert started({**on_the_wire(purpose="TxProfile"), **more}) == REJECTED
+def test_a_profile_that_cannot_be_refuses_the_start() -> None:
+    assert started({**on_the_wire(purpose="TxProfile"), "transactionId": 1}) == REJECTED
+
+
+def test_a_profile_with_a_time_that_no_calendar_has_is_an_error_of_the_start() -> None:
+    answer = started({**on_the_wire(purpose="TxProfile"), "validTo": "9999-12-31T23:59:59-14:00"})
+
+    assert isinstance(answer, CallError) and answer.code == VIOLATION
 
 
 # --- keys ----------------------------------------------------------------------------------------
