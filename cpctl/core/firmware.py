@@ -126,7 +126,7 @@ def _taken(station: Station, event: FirmwareRequested | FirmwareChecked, order: 
     if going_down or (running is not None and running.step in _UNFINISHED):
         return station, (Answer(event.request, Reply(
             Outcome.REJECTED, "installing", "wait until the installation is over")),)
-    if not _books_good(station):  # it would not outlive a restart
+    if not books_good(station):  # it would not outlive a restart
         return station, (Answer(event.request, Reply(
             Outcome.REJECTED, "journal_failed", "free disk space or replace the card")),)
     effects: tuple[Effect, ...] = ()
@@ -308,11 +308,12 @@ def _has_come(moment: datetime | None, now: Now) -> bool:
 
 def _is_idle(station: Station) -> bool:
     """Nothing is in use, nothing under power, and the books take what is written (L01.FR.06)."""
-    return _books_good(station) and all(
+    return books_good(station) and all(
         evse.is_idle and evse.power.is_safe for evse in station.evses)
 
 
-def _books_good(station: Station) -> bool:
+def books_good(station: Station) -> bool:
+    """Whether what is written outlives a restart."""
     return all(fault.code is not FaultCode.JOURNAL_FAILED for fault in station.faults)
 
 

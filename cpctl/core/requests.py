@@ -78,6 +78,9 @@ def answered(station: Station, event: Request, now: Now, settings: Settings) -> 
     """Decide a request. What has no decision in the core is simply accepted."""
     if not station.booted:
         return station, (_answer(event, Outcome.REJECTED, "not_booted", "try again"),)
+    if isinstance(event, _KEPT) and not firmware.books_good(station):
+        return station, (_answer(event, Outcome.REJECTED, "journal_failed",
+                                 "the books cannot be written; see cpctl doctor"),)
     elsewhere = _DECIDED_ELSEWHERE.get(type(event))
     if elsewhere is not None:
         return elsewhere(station, event, now, settings)
@@ -96,6 +99,12 @@ def answered(station: Station, event: Request, now: Now, settings: Settings) -> 
             return _clear_fault(station, event, now)
         case _:
             return station, _simple(event, settings)
+
+
+# What these change would not outlive a restart while the books cannot be written: it is refused as
+# a whole. Reservations are not among them: they end, and are refused, by the fault that is there.
+_KEPT = (AvailabilityRequested, ClearCacheRequested, ClearProfilesRequested,
+         SetProfileRequested, SettingChangeRequested)
 
 
 def _setting(station: Station, event: SettingChangeRequested, now: Now, settings: Settings
