@@ -107,6 +107,8 @@ class World:
         self.app: App | None = None
         self.generation = 0
         self.release: str | None = None  # the slot that the next start runs from
+        self.children: Any = LapsingChildren()  # of the lives that are started from now on
+        self.writer: Any = InlineWriter  # the disk of those lives
         self.coils_at_start: list[bool] = []
         self._task: asyncio.Task[Any] | None = None
         self._state = directory / "life-0"
@@ -138,9 +140,9 @@ class World:
         path.write_text(text.replace("{world}", str(self.directory)))
         self.coils_at_start = [self.board.look(evse).coil for evse in self.board.evses]
         self.app = App.build(configuration.load([path]), Seams(
-            time=self.time, connector=self.network, writer=InlineWriter,
+            time=self.time, connector=self.network, writer=self.writer,
             rng=random.Random(self.generation), board=self.board, api=False, signals=False,
-            deadman=DeadMan(self.loop.monotonic_ns, thread=False), children=LapsingChildren(),
+            deadman=DeadMan(self.loop.monotonic_ns, thread=False), children=self.children,
             release=self.release))
         up = asyncio.Event()
         self._task = asyncio.create_task(self.app.run(up.set))
