@@ -226,7 +226,7 @@ class App:
         self.executor = Executor(
             gate=self.gate, books=self.journal, shelf=self.station_store, tokens=self.authbook,
             hands=self._hands(), post=self.post)
-        self.loop.listen(self.link.picture)
+        self.loop.listen(lambda one: self.executor.after(lambda: self.link.picture(one)))
         self.loop.listen(self.devices.watch)
         follow_lights(self.devices, self.loop)
 

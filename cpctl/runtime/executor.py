@@ -62,7 +62,8 @@ log = logging.getLogger(__name__)
 
 RETRY_FIRST_S = 1.0  # between tries to write while the books cannot be written
 RETRY_MOST_S = 30.0
-_PROMISES = (Outcome.ACCEPTED, Outcome.SCHEDULED, Outcome.REBOOT_REQUIRED)
+_PROMISES = (Outcome.ACCEPTED, Outcome.ACCEPTED_CANCELED, Outcome.SCHEDULED,
+             Outcome.REBOOT_REQUIRED)
 _NOT_WRITTEN = "free disk space or replace the card"
 
 
@@ -205,6 +206,9 @@ class Executor:
         self._handed = 0  # of those held: so many the journal has in memory and tells
         self._held_keeps: dict[str, str | None] = {}
         self._held_registers: dict[int, SaveRegister] = {}
+        self._submitted = self._done = 0  # batches
+        self._thens: deque[tuple[int, Callable[[], None]]] = deque()
+        self._new_facts = False
 
     @property
     def held(self) -> tuple[Fact, ...]:
@@ -228,8 +232,17 @@ class Executor:
                 self._gate.books(effect.fact.evse, session_open=False)
         if batch:
             self._queue.append(batch)
+            self._submitted += 1
             self._idle.clear()
             self._wake.set()
+
+    def after(self, then: Callable[[], None]) -> None:
+        """Call `then` once all that was submitted so far is recorded and answered: what is told of
+        a decision comes behind its answer, however slow the disk is."""
+        if self._done == self._submitted:
+            then()
+        else:
+            self._thens.append((self._submitted, then))
 
     async def run(self) -> None:
         """Work through the queue for ever; while writing fails, try again in between."""
@@ -238,8 +251,11 @@ class Executor:
             while self._queue:
                 self._current = self._queue.popleft()
                 await self._carry_out(self._current)
+                self._done += 1
+                while self._thens and self._thens[0][0] <= self._done:
+                    self._thens.popleft()[1]()
             if self._failing:
-                await self._write((), {}, {}, ())
+                await self.write_held()
             self._wake.clear()
             if not self._queue:
                 self._idle.set()
@@ -252,6 +268,7 @@ class Executor:
         """A last try to write what is held; True when nothing is left in memory only."""
         if self._failing:
             await self._write((), {}, {}, ())
+            self._tell_of_facts()
         return not self._failing
 
     async def _next_turn(self) -> None:
@@ -291,7 +308,14 @@ class Executor:
             for effect in [one for one in batch if grade(one) is turn]:
                 if effect in batch:  # not taken out meanwhile
                     self._do(effect, written=written)
+            if turn is Grade.ANSWER:
+                self._tell_of_facts()
         batch.clear()
+
+    def _tell_of_facts(self) -> None:
+        if self._new_facts:
+            self._new_facts = False
+            self._hands.facts_waiting()
 
     async def _record(self, batch: list[Effect]) -> bool:
         """Write what the batch wants kept. False: something of it is in memory only."""
@@ -341,7 +365,7 @@ class Executor:
         taken = self._books.hold(self._held[self._handed:])
         self._handed += taken
         if taken:
-            self._hands.facts_waiting()
+            self._new_facts = True
 
     async def _write_facts(self) -> None:
         if self._handed:
@@ -356,7 +380,7 @@ class Executor:
             await self._write_one_by_one()
         else:
             self._written(facts)
-        self._hands.facts_waiting()
+        self._new_facts = True
 
     async def _write_one_by_one(self) -> None:
         """One fact cannot be kept at all: it must not hold up the others."""

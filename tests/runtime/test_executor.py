@@ -173,9 +173,40 @@ def test_effects_are_carried_out_in_the_order_of_the_third_law() -> None:
         Notify(Notice(NOW)), Record(OPENED), LockPlug(1), ReleasePower(2, "card"))
 
     assert world.log == [
-        ("release", 2), ("record", 1), ("books", True), ("waiting",),
-        ("answer", Outcome.ACCEPTED), ("energise", 1, 3), ("lock", 1), ("show", "charging"),
-        ("notify",)]
+        ("release", 2), ("record", 1), ("books", True),
+        ("answer", Outcome.ACCEPTED), ("waiting",), ("energise", 1, 3), ("lock", 1),
+        ("show", "charging"), ("notify",)]
+
+
+def test_what_comes_after_a_decision_waits_for_its_record_and_its_answer() -> None:
+    async def story(world: World) -> None:
+        world.executor.after(lambda: world.log.append(("after", 0)))
+        world.disk.clear()
+        world.executor.submit((Keep("a", "1"), Answer(REQUEST, Reply(Outcome.ACCEPTED))))
+        world.executor.after(lambda: world.log.append(("after", 1)))
+        world.executor.submit((Answer(REQUEST, Reply(Outcome.ACCEPTED)),))
+        world.executor.after(lambda: world.log.append(("after", 2)))
+        await asyncio.sleep(60)
+        assert world.log == [("after", 0)]
+
+        world.disk.set()
+        await world.executor.drained()
+        assert [one for one in world.log if one[0] != "keep"] == [
+            ("after", 0), ("answer", Outcome.ACCEPTED), ("after", 1),
+            ("answer", Outcome.ACCEPTED), ("after", 2)]
+
+    play(story)
+
+
+@pytest.mark.parametrize("promise", [
+    Outcome.ACCEPTED, Outcome.ACCEPTED_CANCELED, Outcome.SCHEDULED, Outcome.REBOOT_REQUIRED])
+def test_no_promise_is_made_that_could_not_be_written(promise: Outcome) -> None:
+    async def story(world: World) -> None:
+        world.failing = True
+        world.executor.submit((Keep("a", "1"), Answer(REQUEST, Reply(promise))))
+        await asyncio.sleep(1)
+
+    assert play(story).did("answer") == [("answer", Outcome.REJECTED)]
 
 
 def test_facts_of_one_step_go_into_one_commit() -> None:
@@ -222,7 +253,7 @@ def test_nothing_is_promised_or_energised_before_its_record_is_durable() -> None
         world.disk.set()
         await world.executor.drained()
         assert [one[0] for one in world.log] == [
-            "record", "books", "waiting", "answer", "energise", "offer", "unlock", "restart"]
+            "record", "books", "answer", "waiting", "energise", "offer", "unlock", "restart"]
 
     play(story)
 
