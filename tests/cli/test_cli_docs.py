@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from support.pki import Authority
 
 from cpctl import config
 from cpctl.api.methods import Methods
@@ -51,6 +52,16 @@ def test_manual_names_every_command_and_option() -> None:
         assert [word for word in words if word != "--help" and not has_word(word, page)] == [], path
 
 
+def test_manual_shows_each_option_with_its_command() -> None:
+    page = text_of(ROOT / "docs" / "cpctl.1")
+    common = {"--help", "--json", "--socket", "--timeout"}
+
+    for path, words in words_of(build(None)).items():
+        lines = re.findall(rf"(?m)^\.(?:B|SS) (cpctl {re.escape(path)}(?: .*|$))", page)
+        options = {word for word in words if word.startswith("--")} - common
+        assert not path or [word for word in options if not has_word(word, str(lines))] == [], path
+
+
 def test_api_reference_names_every_method_and_no_other() -> None:
     named = re.findall(r"`((?:[a-z]+\.)?[a-z_]+)`", "".join(
         line.split("|")[1] for line in (ROOT / "docs" / "api.md").read_text().splitlines()
@@ -86,9 +97,9 @@ def test_reference_names_every_driver_and_its_options(path: Path) -> None:
 @pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.name)
 def test_reference_names_every_option_and_configuration_key(path: Path) -> None:
     text = text_of(path)
-    groups = ("policy.", "time.", "compat.", "queue.")
-    options = [name for name in TABLE if name.startswith(groups)]
     keys = [key.name for key in KEYS.values() if key.setting is not None]
+    with_key = {key.setting for key in KEYS.values()}
+    options = [name for name in TABLE if name not in with_key and not name.startswith("link.wait")]
 
     assert [word for word in [*options, *keys] if not has_word(word, text)] == []
     choices = {choice for name in options for choice in TABLE[name].choices}
@@ -100,6 +111,16 @@ def uncommented(path: Path) -> str:
     return re.sub(r"(?m)^# (?=\[|[\w.]+ = )", "", path.read_text())
 
 
+def give_files(folder: Path) -> None:
+    """What examples and texts name, beside them."""
+    root = Authority("Root")
+    for name in ("ca.pem", "csms-root.pem", "maker-root.pem"):
+        (folder / name).write_text(root.pem)
+    root.client("CP001").write(folder, "station")
+    (folder / "csms-password").write_text("a password")
+    (folder / "csms-password").chmod(0o600)
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 @pytest.mark.parametrize("read", [Path.read_text, uncommented], ids=["as it stands", "all taken"])
 def test_example_is_good_and_speaks_what_is_spoken(path: Path, read: object,
@@ -107,8 +128,7 @@ def test_example_is_good_and_speaks_what_is_spoken(path: Path, read: object,
     assert callable(read)
     copy = tmp_path / path.name
     copy.write_text(read(path))
-    (tmp_path / "csms-password").write_text("a password")
-    (tmp_path / "csms-password").chmod(0o600)
+    give_files(tmp_path)
 
     found = config.load(copy)
 
@@ -126,8 +146,7 @@ TOML_IN_TEXT = [(path, block)
 def test_configuration_in_a_text_is_good(path: Path, block: str, tmp_path: Path) -> None:
     tables = tomllib.loads(block)
     rest = "" if "station" in tables else EVERYTHING_AROUND
-    (tmp_path / "csms-password").write_text("a password")
-    (tmp_path / "csms-password").chmod(0o600)
+    give_files(tmp_path)
     (tmp_path / "cpctl.toml").write_text(rest + block)
 
     config.load(tmp_path / "cpctl.toml")
