@@ -71,9 +71,9 @@ def session(db: Database, no: int) -> SessionRow | None:
     """One session out of its facts; of its samples only the last is read."""
     with db.reading() as con:
         rows = con.execute(
-            "SELECT * FROM facts WHERE session = ?1 AND (kind <> 'TransactionSampled' OR no ="
-            " (SELECT max(no) FROM facts WHERE session = ?1 AND kind = 'TransactionSampled'))"
-            " ORDER BY no", (no,)).fetchall()
+            "SELECT * FROM facts WHERE session = ? AND (kind <> 'TransactionSampled' OR no ="
+            " (SELECT max(no) FROM facts WHERE session = ? AND kind = 'TransactionSampled'))"
+            " ORDER BY no", (no, no)).fetchall()
         alias = con.execute(f"SELECT {ALIAS.select} FROM alias WHERE session = ?"
                             " ORDER BY rowid DESC LIMIT 1", (no,)).fetchone()
         states = {state for state, in con.execute(
@@ -118,8 +118,8 @@ def _session_row(no: int, facts: list[Fact], delivery: str, csms_id: int | str |
 def export(db: Database, after: int, limit: int, kind: str | None = None) -> tuple[str, ...]:
     """Facts as JSON lines with their columns, oldest first."""
     with db.reading() as con:
-        rows = con.execute(f"{_JOINED} WHERE f.no > ?1 AND (?3 IS NULL OR f.kind = ?3)"
-                           " ORDER BY f.no LIMIT ?2", (after, limit, kind)).fetchall()
+        rows = con.execute(f"{_JOINED} WHERE f.no > ? AND (? IS NULL OR f.kind = ?)"
+                           " ORDER BY f.no LIMIT ?", (after, kind, kind, limit)).fetchall()
     return tuple(_line(stored_of(row[:_WIDTH]), row) for row in rows)
 
 
@@ -133,8 +133,8 @@ def holds(db: Database, since: datetime | None, until: datetime | None, kind: st
     span = (utc_us(since) if since else 0, utc_us(until) if until else 1 << 62)
     with db.reading() as con:
         return con.execute(
-            "SELECT 1 FROM facts WHERE utc BETWEEN ?1 AND ?2 AND (?3 IS NULL OR kind = ?3)"
-            " ORDER BY no DESC LIMIT 1", (*span, kind)).fetchone() is not None
+            "SELECT 1 FROM facts WHERE utc BETWEEN ? AND ? AND (? IS NULL OR kind = ?)"
+            " ORDER BY no DESC LIMIT 1", (*span, kind, kind)).fetchone() is not None
 
 
 def _line(stored: Stored, row: tuple[object, ...]) -> str:
