@@ -164,8 +164,8 @@ class Firmware:
 
     async def _fetch(self, order: FirmwareOrder) -> None:
         why = self._why_not()
-        if why:
-            self._moved(order, FirmwareStatus.INSTALLATION_FAILED, why)
+        if why:  # nothing was fetched; after Downloading there is no other failure (16.FW.2)
+            self._moved(order, FirmwareStatus.DOWNLOAD_FAILED, why)
             return
         if self._ended is not None:  # its child is gone before another writes the same file
             await asyncio.wait([self._ended])

@@ -255,7 +255,7 @@ async def test_a_scheme_that_is_not_served_is_refused(site: Site, url: str) -> N
     assert site.told() == []
 
 
-@pytest.mark.requirement("SignedUpdateFirmware.conf:Rejected")
+@pytest.mark.requirement("16.FW.2", "SignedUpdateFirmware.conf:Rejected")
 @update_story()
 async def test_a_station_that_runs_from_no_slot_takes_no_update(site: Site) -> None:
     site.station.release = None
@@ -267,7 +267,8 @@ async def test_a_station_that_runs_from_no_slot_takes_no_update(site: Site) -> N
     assert await site.signed(bundle) == "Rejected"
     await site.station.central.call("UpdateFirmware", {
         "location": site.server.url(bundle.name), "retrieveDate": at(-1)})
-    await site.until_told("InstallationFailed", None)
+    await site.until_told("DownloadFailed", None)
+    assert site.told(None) == ["Downloading", "DownloadFailed"]
     assert site.server.seen == []
 
 
