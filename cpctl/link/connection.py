@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -19,8 +19,7 @@ from cpctl.link.route import Tls
 if TYPE_CHECKING:
     import ssl
 
-    from websockets.asyncio.client import ClientConnection
-
+    from cpctl.link.short_way import ShortWay
     from cpctl.link.tls import Context, Peer
 
 log = logging.getLogger(__name__)
@@ -30,6 +29,7 @@ CLOSE_TIMEOUT_S = 2.0
 MAX_BYTES = 262_144
 
 Headers = Sequence[tuple[str, str]]
+Ear = Callable[[str], bool]
 
 
 class Socket(Protocol):
@@ -43,6 +43,11 @@ class Socket(Protocol):
         ...
 
     async def recv(self) -> str | bytes: ...
+    def listen(self, ear: Ear | None) -> None:
+        """Whom texts may be told the moment they come, beside `recv` and in one order with it; an
+        ear that returns False is told it by `recv`. None: all by `recv`."""
+        ...
+
     async def send(self, text: str) -> None: ...
     def send_now(self, text: str) -> bool:
         """Send without waiting; False: nothing was sent, `send` may have to wait or to fail."""
@@ -83,7 +88,7 @@ class WebsocketConnector:
 
 
 async def _connected(url: str, subprotocols: Sequence[str], headers: Headers,
-                     context: ssl.SSLContext | None) -> ClientConnection:
+                     context: ssl.SSLContext | None) -> ShortWay:
     from websockets.exceptions import InvalidStatus, WebSocketException
 
     try:
@@ -140,8 +145,10 @@ async def _explained(url: str, error: ConnectRefused, context: Context, given: T
 
 
 def _opening(url: str, subprotocols: Sequence[str], headers: Headers,
-             context: ssl.SSLContext | None) -> Awaitable[ClientConnection]:
+             context: ssl.SSLContext | None) -> Awaitable[ShortWay]:
     from websockets.asyncio.client import connect
+
+    from cpctl.link.short_way import ShortWay
 
     class Straight(connect):
         """Redirects are an answer like any other refusal: credentials go where they were meant."""
@@ -150,11 +157,12 @@ def _opening(url: str, subprotocols: Sequence[str], headers: Headers,
             return exc
 
     options: dict[str, Any] = {} if context is None else {"ssl": context}
-    return Straight(
+    made: Awaitable[Any] = Straight(
         url, subprotocols=list(subprotocols), additional_headers=list(headers),  # type: ignore[arg-type]
         user_agent_header="cpctl", compression=None, proxy=None, max_size=MAX_BYTES,
-        open_timeout=OPEN_TIMEOUT_S, close_timeout=CLOSE_TIMEOUT_S,
+        open_timeout=OPEN_TIMEOUT_S, close_timeout=CLOSE_TIMEOUT_S, create_connection=ShortWay,
         ping_interval=None, ping_timeout=None, logger=_quiet(), **options)
+    return made
 
 
 def _quiet() -> logging.Logger:
@@ -167,13 +175,10 @@ def _quiet() -> logging.Logger:
 class WebsocketSocket:
     """One connection of `websockets`."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ShortWay) -> None:
         from websockets.exceptions import ConnectionClosed
-        from websockets.protocol import OPEN
 
         self._connection = connection
-        self._protocol, self._transport = connection.protocol, connection.transport
-        self._open = OPEN
         self._closed = ConnectionClosed
         self._recv = connection.recv
         self._send = connection.send
@@ -184,7 +189,7 @@ class WebsocketSocket:
 
     @property
     def peer(self) -> Peer | None:
-        connected = self._transport.get_extra_info("ssl_object")
+        connected = self._connection.transport.get_extra_info("ssl_object")
         if connected is None:
             return None
         from cpctl.link import tls
@@ -197,15 +202,11 @@ class WebsocketSocket:
         except self._closed as error:
             raise self._lost() from error
 
+    def listen(self, ear: Ear | None) -> None:
+        self._connection.ear = ear
+
     def send_now(self, text: str) -> bool:
-        transport, protocol = self._transport, self._protocol
-        if (protocol.state is not self._open or transport.get_write_buffer_size()
-                or transport.is_closing()):
-            return False
-        protocol.send_text(text.encode())
-        for data in protocol.data_to_send():
-            transport.write(data)
-        return True
+        return self._connection.send_text_now(text)
 
     async def send(self, text: str) -> None:
         if self.send_now(text):

@@ -403,6 +403,7 @@ class Link:
 
     async def _read(self, socket: Socket) -> None:
         loop = asyncio.get_running_loop()
+        socket.listen(self._take_at_once)
         try:
             while True:
                 text = await socket.recv()
@@ -410,6 +411,15 @@ class Link:
                 await self._answers.room()
         except ConnectionLost as error:
             self._finish(str(error))
+        finally:
+            socket.listen(None)
+
+    def _take_at_once(self, text: str) -> bool:
+        """A text is taken as it comes, unless there are too many answers to send."""
+        if self._answers.crowded:
+            return False
+        self._take(text, asyncio.get_running_loop().time())
+        return True
 
     async def _write(self, socket: Socket) -> None:
         try:

@@ -28,6 +28,11 @@ class Answers:
         """Whether something has not gone out yet."""
         return bool(self._texts)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether no further call should be taken before some have gone out."""
+        return len(self._texts) > MOST_ANSWERS_WAITING
+
     def add(self, text: str) -> None:
         self._texts.append(text)
         self._wake.set()
@@ -37,7 +42,7 @@ class Answers:
 
     async def room(self) -> None:
         """Returns when there is room for the answer to another call."""
-        if len(self._texts) > MOST_ANSWERS_WAITING:
+        if self.crowded:
             self._room.clear()
             await self._room.wait()
 

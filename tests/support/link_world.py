@@ -313,6 +313,9 @@ class MemorySocket:
             raise ConnectionLost(1006, "dropped")
         return text
 
+    def listen(self, ear: Callable[[str], bool] | None) -> None:
+        """All is told by `recv`."""
+
     async def send(self, text: str) -> None:
         if not self.send_now(text):
             raise ConnectionLost(1006, "closed")

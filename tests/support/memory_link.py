@@ -48,6 +48,9 @@ class StationEnd:
             raise ConnectionLost(*(self._wire.closed or (1006, "")))
         return text
 
+    def listen(self, ear: Callable[[str], bool] | None) -> None:
+        """All is told by `recv`."""
+
     async def send(self, text: str) -> None:
         if not self.send_now(text):
             raise ConnectionLost(*(self._wire.closed or (1006, "")))
