@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,11 @@ class FirmwareDesk:
         releases = str(self._app.config.firmware.releases)
         return self._app.seams.release or slots.release_of(releases, __file__)
 
+    @property
+    def launched(self) -> bool:
+        """Whether the launcher has started this daemon: nobody else leads back from a release."""
+        return self._app.seams.release is not None or "CPCTL_LAUNCHER" in os.environ
+
     def picture(self) -> dict[str, Any]:
         """What is installed, and how the last update stands, for people."""
         from cpctl import slots
@@ -65,6 +71,7 @@ class FirmwareDesk:
         update = self._app.loop.station.firmware
         return {
             "version": self._app.version, "folder": root, "slot": self.running,
+            "launched": self.launched,
             "current": slots.current(root), "releases": slots.releases(root),
             "last": {key: state.get(key) for key in ("version", "state", "previous", "reason")}
             if state else None,
@@ -77,7 +84,7 @@ class FirmwareDesk:
 
         app, spec = self._app, self._app.config.firmware
         place = Place(spec.releases, self.running, app.config.store.path / FOLDER, spec.trial_s,
-                      spec.max_mb << 20, spec.unsigned_bundles)
+                      spec.max_mb << 20, spec.unsigned_bundles, self.launched)
         return Firmware(place, self._children, self._logs.transfers, Around(
             settings=lambda: app.loop.settings, now=app.now, post=app.post, spawn=app.spawn,
             roots=lambda: app.certificates.trust_files(CertificateUse.MANUFACTURER_ROOT)))

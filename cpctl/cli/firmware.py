@@ -27,6 +27,8 @@ def show(args: Namespace, screen: Screen) -> int:
         screen.object(found)
         return DONE
     slot = f"slot {found['slot']}" if found["slot"] else "no slot: updates are not taken here"
+    if found["slot"] and not found.get("launched", True):
+        slot += ", started past its launcher: updates are not taken"
     screen.line(f"running   {screen.paint(found['version'], 'bold')} ({slot})")
     screen.line(f"releases  {', '.join(found['releases']) or 'none'} in {found['folder']}, "
                 f"current {word(found['current'])}")

@@ -62,7 +62,8 @@ _FINDINGS = {slots.GOOD: FirmwareFinding.INSTALLED, slots.FAILED: FirmwareFindin
 @dataclass(frozen=True)
 class Place:
     """Where things are. `root`: the releases folder; `running`: the version of the slot that this
-    daemon runs from, None when it runs from elsewhere; `folder`: for what is being fetched."""
+    daemon runs from, None when it runs from elsewhere; `folder`: for what is being fetched;
+    `launched`: by the launcher, without which nobody would lead back from a release."""
 
     root: Path
     running: str | None
@@ -70,6 +71,7 @@ class Place:
     trial_s: float
     max_bytes: int
     unsigned_bundles: bool
+    launched: bool = True
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,9 @@ class Firmware:
         if self._place.running is None:
             return (f"this daemon does not run from {self._place.root}/releases; update it the "
                     "way it was installed")
+        if not self._place.launched:
+            return (f"this daemon was started past {self._place.root}/launch; let the service "
+                    "start that")
         return ""
 
     # --- fetching ----------------------------------------------------------------------------

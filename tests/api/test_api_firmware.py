@@ -89,6 +89,14 @@ def test_the_command_says_when_updates_are_not_taken(monkeypatch: pytest.MonkeyP
     assert "updates are not taken here" in text
 
 
+def test_the_command_says_that_the_launcher_was_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = said(monkeypatch, {
+        "version": "0.1.0", "folder": "/opt/cpctl", "slot": "0.1.0", "launched": False,
+        "current": "0.1.0", "releases": ["0.1.0"], "last": None, "update": None})
+
+    assert "past its launcher: updates are not taken" in text
+
+
 def test_the_command_says_what_an_update_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
     text = said(monkeypatch, {
         "version": "0.1.0", "folder": "/opt/cpctl", "slot": "0.1.0", "current": "0.1.0",

@@ -272,6 +272,20 @@ async def test_a_station_that_runs_from_no_slot_takes_no_update(site: Site) -> N
     assert site.server.seen == []
 
 
+@update_story()
+async def test_a_daemon_started_past_its_launcher_takes_no_update(
+        site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CPCTL_LAUNCHER", raising=False)
+    monkeypatch.setattr(slots, "release_of", lambda root, file: "0.1.0")
+    site.station.release = None
+    await site.station.stop()
+    await site.station.start()
+    await site.station.until(lambda: site.station.central.online)
+
+    assert await site.signed(site.maker.small(site.out)) == "Rejected"
+    assert site.server.seen == []
+
+
 def one_bit(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
