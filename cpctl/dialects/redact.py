@@ -4,14 +4,12 @@ Applied when a frame is shown or logged, never to what is sent.
 """
 
 import json
-import re
 from typing import Any
 
 LONGEST_SHOWN = 8192
 _TOKEN_KEYS = frozenset(("idtag", "parentidtag", "idtoken"))
 _SECRET_KEYS = frozenset(("password", "authorizationkey", "basicauthpassword"))
 _ADDRESS_KEYS = frozenset(("location", "remotelocation"))  # of files: user, password, signature
-_USER = re.compile(r"(://)[^/?#]*@")
 HIDDEN = "***"
 
 
@@ -41,6 +39,14 @@ def _cleaned(value: Any) -> Any:
     return {key: _member(key, one, secret=secret) for key, one in value.items()}
 
 
+def _address(url: str) -> str:
+    """Without user, up to the last @, and query: a password may hold what it must not."""
+    scheme, mark, rest = url.partition("://")
+    if "@" in rest:
+        rest = f"{HIDDEN}@{rest.rpartition('@')[2]}"
+    return f"{scheme}{mark}{rest}".partition("?")[0]
+
+
 def _name(variable: Any) -> Any:
     return variable.get("name") if isinstance(variable, dict) else None
 
@@ -52,5 +58,5 @@ def _member(key: str, value: Any, *, secret: bool) -> Any:
     if lowered in _TOKEN_KEYS and isinstance(value, str):
         return token(value)
     if lowered in _ADDRESS_KEYS and isinstance(value, str):
-        return _USER.sub(rf"\1{HIDDEN}@", value.partition("?")[0])
+        return _address(value)
     return _cleaned(value)

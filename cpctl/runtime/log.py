@@ -24,7 +24,9 @@ _TOKEN_FIELD = re.compile(
 _SECRET_FIELD = re.compile(
     r"""((?:password|AuthorizationKey|BasicAuthPassword|secret)["']?\s*[=:]\s*["']?)"""
     r"""([^"'\s,}]+)""", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:)([^\s/@]+)(@)")
+# up to the last @: a password that is not quoted as it must be may hold any character
+_URL_USER = re.compile(r"""([A-Za-z][A-Za-z0-9+.-]{0,15}://)[^\s"'<>]{1,2000}@""")
+_URL_QUERY = re.compile(r"""(://[^\s?"']{1,2000}\?)[^\s"']+""")  # it may be signed
 _BASIC = re.compile(r"(Basic\s+)([A-Za-z0-9+/=]{8,})")
 
 
@@ -39,7 +41,7 @@ def redact(line: str) -> str:
     """`line` without whole tokens and without any secret."""
     line = _TOKEN_FIELD.sub(lambda m: m[1] + short_token(m[2]) + m[3], line)
     line = _SECRET_FIELD.sub(r"\1***", line)
-    line = _URL_PASSWORD.sub(r"\1***\3", line)
+    line = _URL_QUERY.sub(r"\1***", _URL_USER.sub(r"\1***@", line))
     return _BASIC.sub(r"\1***", line)
 
 

@@ -25,8 +25,8 @@ _PATTERNS = (
                 r"""[^"']*""", re.IGNORECASE), r"\1***"),
     (re.compile(r"""(["']value["']\s*:\s*["'])[^"']*(["']\s*,\s*["']key["']\s*:\s*["']"""
                 r"""(?:AuthorizationKey|BasicAuthPassword)["'])""", re.IGNORECASE), r"\1***\2"),
-    (re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@\"']+@"), r"\1***@"),
-    (re.compile(r"(://[^\s?\"']+\?)[^\s\"']+"), r"\1***"),
+    (re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,15}://)[^\s\"'<>]{1,2000}@"), r"\1***@"),
+    (re.compile(r"(://[^\s?\"']{1,2000}\?)[^\s\"']+"), r"\1***"),
     (re.compile(r"((?:Basic|Bearer)\s+)[A-Za-z0-9+/=._-]{8,}"), r"\1***"),
     (re.compile(r"""((?:idTag|parentIdTag)["']?\s*[=:]\s*["'])([^"']{1,4})[^"']*(["'])"""),
      r"\1\2…\3"),

@@ -187,11 +187,12 @@ def test_people_see_frames_without_tokens_and_passwords():
 
 def test_shown_frames_hold_no_credentials_of_file_servers() -> None:
     for key, action in (("location", "GetDiagnostics"), ("remoteLocation", "GetLog")):
-        url = "ftp://CP1:se@same@files.example/logs?sig=sesame"
-        shown = redact.frame(json.dumps([2, "a", action, {"log": {key: url}}]))
+        for password in ("se@same", "se@/same", "se?same", "se#same/"):
+            url = f"ftp://CP1:{password}@files.example/logs?sig=sesame"
+            shown = redact.frame(json.dumps([2, "a", action, {"log": {key: url}}]))
 
-        assert "same" not in shown
-        assert "ftp://***@files.example/logs" in shown
+            assert "same" not in shown
+            assert "ftp://***@files.example/logs" in shown
 
 
 def test_what_is_no_frame_is_only_described_to_people():

@@ -28,7 +28,8 @@ def test_a_token_is_shortened_wherever_it_stands() -> None:
 
 @pytest.mark.parametrize("line", [
     "password=sesame123", '"AuthorizationKey": "sesame123"', "wss://CP1:sesame123@host/ocpp",
-    "upload to sftp://CP1:sesame123@host/logs",
+    "upload to sftp://CP1:sesame123@host/logs", "upload to sftp://sesame123@host/logs",
+    "url='ftp://CP1:p@sesame123/p@host/logs'", "https://host/logs?signature=sesame123",
     "Authorization: Basic c2VzYW1lMTIz", "password: 'sesame123'"])
 def test_a_secret_never_appears(line: str) -> None:
     shown = logs.redact(line)

@@ -219,7 +219,7 @@ def test_names_of_files_hold_nothing_that_leads_elsewhere() -> None:
 
 @pytest.mark.parametrize("line", [
     'password = "CANARY1"', "AuthorizationKey=CANARY1", "wss://CP001:CANARY1@host/path",
-    "sftp://CANARY1@host/", "https://host/a?X-Amz-Signature=CANARY1",
+    "sftp://CANARY1@host/", "ftp://CP1:a@CANARY1/b@host/", "https://host/a?X-Amz-Signature=CANARY1",
     "Authorization: Basic CANARY1x=", '{"key": "AuthorizationKey", "value": "CANARY1"}',
     '{"value":"CANARY1","key":"AuthorizationKey"}', '{"idTag": "CANARY1"}',
     "-----BEGIN EC PRIVATE KEY-----CANARY1", "Bearer CANARY1234"])
