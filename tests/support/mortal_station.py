@@ -9,8 +9,9 @@ The world at the post is kept in memory shared through a file, which outlives SI
 coil, car. The coil even stays on after a kill, as an output can that keeps its level; energy flows
 until the next life switches it off. `world.log` has a line per thing that moved, unbuffered.
 
-Mode "busy": hands plug, tap, stop and unplug for ever. Mode "rest": the car leaves, everything is
-delivered, the station ends in good order and writes its sessions to `end.json`.
+Mode "idle": nothing is done. Mode "busy": hands plug, tap, stop and unplug for ever. Mode "rest":
+the car leaves, everything is delivered, the station ends in good order and writes its sessions to
+`end.json`.
 """
 
 import asyncio
@@ -267,9 +268,10 @@ async def live(folder: Path, life: int, url: str, after: str, mode: str, seed: i
 
     def ready() -> None:
         log.say("ready")
-        hands = (be_busy(board, random.Random(seed)) if mode == "busy"
-                 else come_to_rest(app, board, folder))
-        tasks.append(asyncio.create_task(hands))
+        if mode == "busy":
+            tasks.append(asyncio.create_task(be_busy(board, random.Random(seed))))
+        elif mode == "rest":
+            tasks.append(asyncio.create_task(come_to_rest(app, board, folder)))
 
     ending = await app.run(ready)
     for task in tasks:
