@@ -114,6 +114,7 @@ class Desk:
         self.dialect = dialect
         self._context = context
         self._bare: dict[str, Call] = {}
+        self._empty: set[str] = set()  # actions whose answer may be empty
 
     def context(self) -> RenderContext:
         return self._context(self.dialect)
@@ -153,8 +154,12 @@ class Desk:
 
     def answer(self, call: Call, payload: dict[str, Any]) -> Result | CallError:
         """The answer to a call of ours; one that does not fit its schema is as good as an error."""
+        if not payload and call.action in self._empty:
+            return Result(payload)
         wrong = guarded(call.action, self._wrong_answer, call, payload)
         if wrong is None:
+            if not payload:
+                self._empty.add(call.action)
             return Result(payload)
         if isinstance(wrong, Broken):
             return CallError(self.dialect.error_code("internal"), wrong.reason)
