@@ -375,9 +375,11 @@ def kept_word(operative: bool) -> str:
     return "operative" if operative else "inoperative"
 
 
-def with_availability(evse: Evse, operative: bool, *, now_allowed: bool) -> Moved:
+def with_availability(evse: Evse, operative: bool, now: Now, *, now_allowed: bool) -> Moved:
     """Set at once, or pending until idle; both outlive a restart. The last request wins."""
     service = evse.service
+    if operative and not service.operative:
+        evse = _put_back(evse, now)
     if now_allowed or service.operative == operative:
         changed = replace(service, operative=operative, pending=None,
                           out=frozenset() if operative else service.out)
@@ -385,6 +387,14 @@ def with_availability(evse: Evse, operative: bool, *, now_allowed: bool) -> Move
         changed = replace(service, pending=operative)
     return replace(evse, service=changed), kept_service(evse.id, changed.operative,
                                                         changed.pending)
+
+
+def _put_back(evse: Evse, now: Now) -> Evse:
+    """A plug that was left in may be claimed, as one just put in (H2; the matrix has no H6)."""
+    if evse.in_transaction or evse.holder is not None or not evse.plug.plugged:
+        return evse
+    return replace(evse, stopped=None, free_since=now.mono_ns,
+                   plug=replace(evse.plug, expired=False))
 
 
 def kept_service(evse: int, operative: bool, pending: bool | None) -> tuple[Effect, ...]:

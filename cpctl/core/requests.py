@@ -92,7 +92,7 @@ def answered(station: Station, event: Request, now: Now, settings: Settings) -> 
         case UnlockRequested():
             return _unlock(station, event, now, settings)
         case AvailabilityRequested():
-            return _availability(station, event, settings)
+            return _availability(station, event, now, settings)
         case ResetRequested():
             return _reset(station, event, now)
         case ClearFaultRequested():
@@ -286,10 +286,10 @@ def _unlock(station: Station, event: UnlockRequested, now: Now, settings: Settin
 # --- availability --------------------------------------------------------------------------------
 
 
-def _availability(station: Station, event: AvailabilityRequested, settings: Settings
-                  ) -> StationMoved:
+def _availability(station: Station, event: AvailabilityRequested, now: Now,
+                  settings: Settings) -> StationMoved:
     if event.evse is None:
-        return _station_availability(station, event, settings)
+        return _station_availability(station, event, now, settings)
     evse = station.evse(event.evse)
     if evse is None:
         return station, (Answer(event.request, _NO_SUCH_EVSE),)
@@ -297,20 +297,20 @@ def _availability(station: Station, event: AvailabilityRequested, settings: Sett
     if event.connector is not None and event.connector not in connectors:
         return station, (_answer(event, Outcome.REJECTED, "no_such_connector"),)
     if event.connector is not None and len(connectors) > 1:
-        return _connector_availability(station, evse, event, settings)
-    return _evse_availability(station, evse, event, settings)
+        return _connector_availability(station, evse, event, now, settings)
+    return _evse_availability(station, evse, event, now, settings)
 
 
-def _evse_availability(station: Station, evse: Evse, event: AvailabilityRequested,
+def _evse_availability(station: Station, evse: Evse, event: AvailabilityRequested, now: Now,
                        settings: Settings) -> StationMoved:
     allowed = event.operative or rules.may_change_availability(evse, settings)
-    after, effects = moves.with_availability(evse, event.operative, now_allowed=allowed)
+    after, effects = moves.with_availability(evse, event.operative, now, now_allowed=allowed)
     outcome = Outcome.SCHEDULED if after.service.pending is not None else Outcome.ACCEPTED
     return station.with_evse(after), (_answer(event, outcome), *effects)
 
 
 def _connector_availability(station: Station, evse: Evse, event: AvailabilityRequested,
-                            settings: Settings) -> StationMoved:
+                            now: Now, settings: Settings) -> StationMoved:
     """One of several connectors; the EVSE is inoperative when all of them are."""
     assert event.connector is not None
     change = {event.connector}
@@ -321,7 +321,7 @@ def _connector_availability(station: Station, evse: Evse, event: AvailabilityReq
     runs = not event.operative and evse.in_transaction and event.connector == evse.connector
     evse = replace(evse, service=replace(evse.service, out=frozenset(out)))
     station, effects = _evse_availability(
-        station.with_evse(evse), evse, replace(event, operative=not all_out), settings)
+        station.with_evse(evse), evse, replace(event, operative=not all_out), now, settings)
     if runs and not all_out:  # it shows once the transaction is over
         effects = (_answer(event, Outcome.SCHEDULED), *effects[1:])
     changed = station.evse(evse.id)
@@ -331,14 +331,14 @@ def _connector_availability(station: Station, evse: Evse, event: AvailabilityReq
     return station, (*effects, kept)
 
 
-def _station_availability(station: Station, event: AvailabilityRequested, settings: Settings
-                          ) -> StationMoved:
+def _station_availability(station: Station, event: AvailabilityRequested, now: Now,
+                          settings: Settings) -> StationMoved:
     """16.AVAIL.3: the station and all EVSEs; free ones at once, busy ones at their end."""
     effects: list[Effect] = []
     waits = False
     for evse in station.evses:
         allowed = event.operative or rules.may_change_availability(evse, settings)
-        after, kept = moves.with_availability(evse, event.operative, now_allowed=allowed)
+        after, kept = moves.with_availability(evse, event.operative, now, now_allowed=allowed)
         station = station.with_evse(after)
         effects += kept
         waits = waits or after.service.pending is not None

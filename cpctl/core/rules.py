@@ -131,7 +131,7 @@ def apply_waiting_availability(evse: Evse, around: Around, now: Now, settings: S
     pending = evse.service.pending
     if pending is None or not may_change_availability(evse, settings):
         return evse, ()
-    return moves.with_availability(evse, pending, now_allowed=True)
+    return moves.with_availability(evse, pending, now, now_allowed=True)
 
 
 def may_change_availability(evse: Evse, settings: Settings) -> bool:

@@ -195,3 +195,24 @@ async def test_other_connectors_serve_on_while_one_is_out_of_service() -> None:
         await w.advance(10)
         assert w.coil(2)
         assert last_status(w, 1)["errorCode"] == "NoError"
+
+
+@pytest.mark.requirement("16.AVAIL.2", "16.STAT.1", "16.TX.2")
+@story
+async def test_a_plug_left_in_waits_for_a_card_when_the_connector_is_operative_again() -> None:
+    """The status matrix knows no way from Unavailable to Finishing (H6)."""
+    async with world() as w:
+        await w.charge(10)
+        await w.tap(CARD)
+        await w.until(lambda: w.status() == "Finishing")
+        for _ in range(2):
+            await availability(w, 1, operative=False)
+            await w.until(lambda: w.status() == "Unavailable")
+            await availability(w, 1, operative=True)
+            await w.until(lambda: w.status() != "Unavailable")
+            assert w.status() == "Preparing"
+            await w.advance(61)
+            assert w.status() == "Finishing"  # B6: nobody claimed it in time
+
+        await w.tap(OTHER_CARD)
+        await w.until(lambda: w.status() == "Charging")
