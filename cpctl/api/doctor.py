@@ -26,18 +26,28 @@ def checks(app: App) -> list[Check]:
 
 def _link(app: App) -> Iterator[Check]:
     picture = app.loop.picture
-    held = app.link.state.held
-    yield check("central system", picture.online, "connected" if picture.online else
-                "held down by a technician" if held else "not connected",
-                "cpctl ocpp connect" if held else
-                "check csms.url, the network and cpctl ocpp tail")
+    yield check("central system", picture.online, *_connection(app, online=picture.online))
     accepted = picture.registration is Registration.ACCEPTED
     yield check("registration", accepted, picture.registration.value,
                 "the central system must know the identity "
-                f"{app.config.station.identity} and accept it")
+                f"{app.config.station.identity} and accept it" if picture.online else
+                "it comes with the connection")
     now = app.now()
-    yield check("clock", now.quality.trusted, f"from {now.quality.value}",
+    yield check("clock", now.quality.trusted, f"from {now.quality.value}" if now.quality.trusted
+                else "not set; it goes on from the last time that is known",
                 "connect to the central system or set up NTP")
+
+
+def _connection(app: App, *, online: bool) -> tuple[str, str]:
+    """Finding and next step; how the last try to connect went, where one did not."""
+    state = app.link.state
+    if online:
+        return "connected", ""
+    if state.held:
+        return "held down by a technician", "cpctl ocpp connect"
+    finding, _, step = state.detail.partition("; ")
+    told = f"not connected: {finding}" if finding != "not connected yet" else finding
+    return told, step or "check csms.url, the network and cpctl ocpp tail"
 
 
 def _books(app: App) -> Iterator[Check]:

@@ -51,6 +51,8 @@ def _picture(screen: Screen, picture: dict[str, Any]) -> None:
     protocol = f" ({link['protocol']})" if link.get("protocol") else ""
     screen.line(f"link     {screen.paint(link['state'])}, {registration}, {word(link.get('url'))}"
                 f"{protocol} since {moment(link.get('since'))}")
+    if link["state"] == "offline" and link.get("detail"):
+        screen.line(f"         {link['detail']}")
     screen.line(f"clock    {moment(clock['utc'])} ({clock['quality']})")
     oldest = f", oldest {moment(journal['oldest'])}" if journal.get("oldest") else ""
     given_up = "".join(f", {journal[key]} {words}" for key, words in GIVEN_UP if journal.get(key))

@@ -265,3 +265,13 @@ def test_module_is_the_command() -> None:
 def test_version_is_told(cli: Cli) -> None:
     code, out, _ = cli("--version")
     assert code == 0 and out.startswith("cpctl ")
+
+
+def test_status_tells_why_the_link_is_down(cli: Cli, path: Path) -> None:
+    down = {**PICTURE, "link": {**PICTURE["link"], "state": "offline",
+                                "detail": "ws://x: refused with HTTP 401; check the password"}}
+    with FakeDaemon(path, {"status": down}):
+        assert "refused with HTTP 401; check the password" in cli("status")[1]
+    path.unlink()
+    with FakeDaemon(path, {"status": PICTURE}):
+        assert "HTTP 401" not in cli("status")[1]
