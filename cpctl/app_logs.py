@@ -96,10 +96,14 @@ class LogDesk:
         nobody: Any = None  # none of these goes on telling
         found: dict[str, Any] = {}
         taken: Any
+
+        async def picture(method: str) -> Any:
+            async with asyncio.timeout(PICTURE_LIMIT_S):
+                return await methods.call(method, {}, nobody)
+
         for name, method in PICTURES.items():
-            (taken,) = await asyncio.gather(
-                asyncio.wait_for(methods.call(method, {}, nobody), PICTURE_LIMIT_S),
-                return_exceptions=True)  # one that fails, of a bug even, is missing and no more
+            # one that fails, of a bug even, is missing and no more
+            (taken,) = await asyncio.gather(picture(method), return_exceptions=True)
             found[name] = taken if not isinstance(taken, BaseException) else {
                 "error": f"{type(taken).__name__}: {taken}"}
         return found

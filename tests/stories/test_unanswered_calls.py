@@ -2,6 +2,9 @@
 them, and once the central system behaves what is owed is told.
 """
 
+import asyncio
+import gc
+import warnings
 from random import Random
 
 import pytest
@@ -89,3 +92,29 @@ async def test_a_central_system_that_hangs_up_over_a_call_hears_the_rest(action:
         await w.unplug()
         await w.delivered()
         await w.assert_books_agree()
+
+
+@pytest.mark.requirement("16.SEC.17")
+@story
+async def test_a_log_given_up_for_another_at_any_moment_leaves_nothing_behind() -> None:
+    async with world(start=False) as w:
+        w.children = Moody(Random(1))
+        await w.start()
+        await w.until(lambda: w.status() == "Available", 60)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for turns in range(60):
+                word = await w.central.call("GetLog", {
+                    "logType": "DiagnosticsLog", "requestId": turns,
+                    "log": {"remoteLocation": "http://files.example/a"}, "retries": 0})
+                assert word["status"] in ("Accepted", "AcceptedCanceled")
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            gc.collect()
+        assert [str(one.message) for one in caught] == []
+        await w.advance(900)
+
+        told = [one["status"] for one in w.calls("LogStatusNotification")
+                if one.get("requestId") == 59]
+        assert told[-1] != "Uploading"
+        assert not list((w._state / "state").glob("outbox/*"))
