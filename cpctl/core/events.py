@@ -427,11 +427,6 @@ class SettingChangeRequested(Request):
 
 
 @dataclass(frozen=True)
-class SettingsRequested(Request):
-    """Somebody wants to read settings; what is said is decided by who renders the answer."""
-
-
-@dataclass(frozen=True)
 class ClearCacheRequested(Request):
     pass
 

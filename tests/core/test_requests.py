@@ -612,7 +612,7 @@ def test_a_message_of_a_vendor_is_for_somebody_outside_to_answer() -> None:
     assert not any(isinstance(one, ef.Answer) for one in effects)
 
 
-@pytest.mark.parametrize("kind", [ev.PresenceRequested, ev.SettingsRequested])
+@pytest.mark.parametrize("kind", [ev.PresenceRequested])
 def test_what_needs_no_decision_is_accepted(kind: type[ev.Request]) -> None:
     assert World().boot().ask(kind).outcome is Outcome.ACCEPTED
 
