@@ -3,6 +3,10 @@
 TLS 1.2 with the suites of the whitepaper, or 1.3; chain and host name verified, no compression, no
 renegotiation. A server that only hangs up is asked once more by a handshake over which nothing is
 said, to see whether its version or its suites are the reason.
+
+The suites of 1.3 are OpenSSL's own, since the ssl module of Python 3.11 to 3.14 cannot choose among
+them: AES-GCM in both lengths, and ChaCha20-Poly1305, which A00.FR.318 does not name and A00.FR.319
+does not forbid.
 Source: security whitepaper edition 3, A00.FR.307 to 322; X509_V_* of OpenSSL's x509_vfy.h.
 """
 
