@@ -14,6 +14,7 @@ ID ?= CP001
 
 help:
 	@echo "make run                      charge a simulated car against the embedded central system"
+	@echo "make run STAY=1               the same, and stay up for commands from another shell"
 	@echo "make run CSMS=ws://… ID=CP001 run the simulated station against your own central system"
 	@echo "make test                     every check and every test"
 	@echo "make conformance              docs/conformance-16.md from the marks of the tests"
@@ -30,7 +31,7 @@ $(STAMP): pyproject.toml deploy/bootstrap
 	touch $(STAMP)
 
 run: $(STAMP)
-	@if [ -n "$(CSMS)" ]; then exec $(BIN)/cpctl demo --csms "$(CSMS)" --identity "$(ID)"; else exec $(BIN)/cpctl demo; fi
+	@if [ -n "$(CSMS)" ]; then exec $(BIN)/cpctl demo --csms "$(CSMS)" --identity "$(ID)"; else exec $(BIN)/cpctl demo $(if $(STAY),--stay); fi
 
 check: $(STAMP)
 	$(BIN)/ruff check cpctl hal tests bench

@@ -47,6 +47,8 @@ def _demo(parser: ArgumentParser) -> None:
                         help="run against this central system instead, and stay up")
     parser.add_argument("--identity", metavar="ID", default="CP001",
                         help="identity of the station there (default %(default)s)")
+    parser.add_argument("--stay", action="store_true",
+                        help="keep station and central system up after the story, until Ctrl-C")
     parser.set_defaults(run=demo)
 
 
@@ -158,4 +160,4 @@ def demo(args: Namespace, screen: Screen) -> int:
 
     if args.csms:
         return story.run_against(args.csms, args.identity)
-    return story.demonstrate()
+    return story.demonstrate(stay=args.stay)

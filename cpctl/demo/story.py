@@ -100,13 +100,13 @@ class Station:
 
     def __init__(self, config: Path, teller: Teller) -> None:
         self._teller = teller
-        self._socket = str(config.parent / "cpctl.sock")
+        self.socket = str(config.parent / "cpctl.sock")
         self._log = (config.parent / "daemon.log").open("w")
         self.process = subprocess.Popen(daemon_command(config), stdout=self._log, stderr=self._log)
         self._told = ""
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        with Client(self._socket) as client:
+        with Client(self.socket) as client:
             answer: dict[str, Any] = client.call(method, params)
             return answer
 
@@ -235,7 +235,7 @@ def _summary(station: Station, central: CentralSystem, limited_a: float) -> bool
     return agree
 
 
-async def _demonstrate(directory: Path) -> int:
+async def _demonstrate(directory: Path, *, stay: bool) -> int:
     teller = Teller()
     central = CentralSystem()
     central.on_frame = teller.frame
@@ -245,6 +245,8 @@ async def _demonstrate(directory: Path) -> int:
         try:
             limited_a = await _charge_one_car(station, central, teller)
             agree = await asyncio.to_thread(_summary, station, central, limited_a)
+            if stay:
+                await _stay(station)
         except (RuntimeError, ClientError, TimeoutError, CallFailed, EOFError) as error:
             log = (directory / "daemon.log").read_text()[-4000:]
             print(f"\nthe demonstration failed: {error}\nthe daemon's log ends:\n{log}",
@@ -257,11 +259,24 @@ async def _demonstrate(directory: Path) -> int:
     return 0 if agree and code == 0 else 1
 
 
-def demonstrate() -> int:
-    """Play the story; 0 when the books agree at its end."""
+async def _stay(station: Station) -> None:
+    """Until Ctrl-C, or until the daemon has ended."""
+    program = Path(sys.executable).with_name("cpctl")
+    print(f"\nstation and central system stay up until Ctrl-C; from another shell:\n"
+          f"  export CPCTL_SOCKET={station.socket}\n"
+          f"  {program} status; {program} sim plug 1; {program} sim tap {CARD}\n", flush=True)
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, asked.set)
+    while not asked.is_set() and station.process.poll() is None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asked.wait(), 0.5)
+
+
+def demonstrate(*, stay: bool = False) -> int:
+    """Play the story; 0 when the books agree at its end. `stay`: the station stays up after it."""
     directory = Path(tempfile.mkdtemp(prefix="cpctl-demo-"))
     try:
-        return asyncio.run(_demonstrate(directory))
+        return asyncio.run(_demonstrate(directory, stay=stay))
     except KeyboardInterrupt:
         return 130
     finally:
