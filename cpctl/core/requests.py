@@ -205,8 +205,7 @@ def _why_no_start(station: Station, event: StartRequested, settings: Settings) -
     known = {connector.id for connector in evse.layout.connectors} - evse.service.out
     if event.connector is not None and event.connector not in known:
         return Reply(Outcome.REJECTED, "no_such_connector", "see cpctl status")
-    if event.connector is not None and evse.plug.plugged and (
-            evse.plug.connector not in (None, event.connector)):  # 16.TX.9
+    if len(known) > 1 and reservation.stands_back(station, evse, event.connector):
         return Reply(Outcome.REJECTED, "unavailable", "another connector of the EVSE is in use")
     return None
 

@@ -212,17 +212,35 @@ def _at(station: Station, evse: Evse, event: ReserveRequested, settings: Setting
     """The answer for one EVSE by its state (section 16 of the conformance reference)."""
     if evse.stopping:
         return Reply(Outcome.FAULTED, "faulted")
-    waits = evse.id in exclusive.who_waits(station, settings)
-    if not _is_usable(evse) or event.connector in evse.service.out or waits:
+    partners = exclusive.partners(evse.id, settings)
+    others = {one.evse for one in _others(station, event.id)}
+    waits = evse.id in exclusive.who_waits(station, settings) or not others.isdisjoint(partners)
+    if not _is_usable(evse) or event.connector in evse.service.out or waits or (
+            stands_back(station, evse, event.connector, besides=event.id)):
         return Reply(Outcome.UNAVAILABLE, "unavailable")
-    shared = (evse.id, *exclusive.partners(evse.id, settings))
-    taken = any(one.evse in shared for one in _others(station, event.id))
+    taken = evse.id in others
     free = not evse.plug.plugged and not _is_used(evse) and evse.claim.state is ClaimState.NONE
     if taken or not (free or _is_being_used_up(station, evse, event)):
         return Reply(Outcome.OCCUPIED, "in_use")
     if not _leaves_enough(station, _of(event), settings):
         return Reply(Outcome.OCCUPIED, "kept_for_another")
     return Reply(Outcome.ACCEPTED)
+
+
+def stands_back(station: Station, evse: Evse, connector: int | None, *, besides: int | None = None
+                ) -> bool:
+    """16.TX.9: another connector of the EVSE is in use, or kept, but for the reservation `besides`:
+    this one is Unavailable."""
+    if connector is None:
+        return False
+    kept = next((one.connector for one in station.reservations
+                 if one.evse == evse.id and one.id != besides), None)
+    if kept is not None and not evse.in_transaction and (
+            evse.claim.state is not ClaimState.GRANTED):
+        return connector != kept
+    plug_is_known = evse.plug.plugged and evse.plug.connector is not None
+    in_use = plug_is_known or evse.in_transaction or evse.claim.state is not ClaimState.NONE
+    return in_use and connector != evse.connector
 
 
 def _is_being_used_up(station: Station, evse: Evse, event: ReserveRequested) -> bool:

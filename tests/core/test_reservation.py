@@ -569,7 +569,9 @@ def test_a_reserved_connector_keeps_its_evse() -> None:
     world = World(layout=StationLayout((twin, evse_layout(2)))).boot()
 
     assert reserve(world, 1, ANNA, 1, connector=2) is Outcome.ACCEPTED
-    assert reserve(world, 2, BERT, 1, connector=1) is Outcome.OCCUPIED
+    assert reserve(world, 2, BERT, 1, connector=1) is Outcome.UNAVAILABLE
+    assert reserve(world, 2, BERT, 1, connector=2) is Outcome.OCCUPIED
+    assert start(world, ANNA, 1, connector=1) is Outcome.REJECTED  # 16.RSTART.2: Unavailable
     assert start(world, BERT, 1, connector=1) is Outcome.REJECTED
     assert world.evse(1).reserved_connector == 2
     world.tap("ANNA")
@@ -586,7 +588,7 @@ def test_evses_that_share_a_power_path_are_kept_together() -> None:
 
     assert [one.operative for one in world.picture.evses] == [True, False, True]
     assert shown(world) == [1, None, None]
-    assert reserve(world, 2, BERT, 2) is Outcome.OCCUPIED
+    assert reserve(world, 2, BERT, 2) is Outcome.UNAVAILABLE
     assert start(world, BERT, 2) is Outcome.REJECTED
     assert start(world, BERT, 3) is Outcome.ACCEPTED
     world.charging(1, "ANNA")
