@@ -186,6 +186,14 @@ class LaneQueue:
         return index if index < len(nos) and nos[index] == no else None
 
     def remove(self, no: int) -> bool:
+        nos = self.nos
+        if not nos or no < nos[0]:
+            return False
+        if no == nos[0]:
+            if self.window:
+                self.window.popleft()
+            del nos[0]
+            return True
         index = self._index(no)
         if index is None:
             return False

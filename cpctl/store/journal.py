@@ -258,7 +258,7 @@ class Journal:
         """As `settle` without alias where nothing is to be waited for; False: nothing was done."""
         if len(self._lazy) + 1 >= LAZY_MARKS or not self._lanes.are_at_hand():
             return False
-        mark = self._lanes.mark(no).but(state=DELIVERED)
+        mark = self._lanes.delivered(no)
         self._put_lazily((DELIVERY, mark_row(no, mark)))
         self._ended(no, mark, None)
         return True

@@ -6,6 +6,7 @@ from itertools import islice
 from cpctl.core.facts import Fact
 from cpctl.store.entries import (
     ABANDONED,
+    DELIVERED,
     Entry,
     Lane,
     LaneQueue,
@@ -23,6 +24,8 @@ class Lanes:
     def __init__(self, found: Sweep) -> None:
         self._queues = {lane: LaneQueue(lane, nos) for lane, nos in found.lanes.items()}
         self._marks, self._abandoned = found.marks, found.abandoned
+        self._untried = Mark()
+        self._at_once = self._untried.but(state=DELIVERED)  # most facts get no other mark
         self._unreadable: dict[int, str] = {}
         self._offline_upto = int(found.meta.get("offline_upto", 0))
 
@@ -43,7 +46,12 @@ class Lanes:
         return not any([queue.window for queue in self._queues.values()])
 
     def mark(self, no: int) -> Mark:
-        return self._marks.get(no, Mark())
+        return self._marks.get(no) or self._untried
+
+    def delivered(self, no: int) -> Mark:
+        """The mark of a fact that the central system has."""
+        mark = self._marks.get(no)
+        return self._at_once if mark is None else mark.but(state=DELIVERED)
 
     def entry(self, no: int, fact: Fact, lane: Lane, book: str) -> Entry:
         was_offline = no <= self._offline_upto
@@ -65,10 +73,10 @@ class Lanes:
 
     def end(self, no: int, state: str) -> None:
         """A fact waits no longer."""
-        was_waiting = False
         for queue in self._queues.values():
-            was_waiting |= queue.remove(no)
-        self._abandoned += was_waiting and state == ABANDONED
+            if queue.remove(no):
+                self._abandoned += state == ABANDONED
+                break
         self._marks.pop(no, None)
 
     def are_at_hand(self) -> bool:
