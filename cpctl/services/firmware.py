@@ -43,7 +43,7 @@ from cpctl.store.migrations import JOURNAL, STATION
 log = logging.getLogger(__name__)
 
 MODULE = "cpctl.services.firmware_child"
-CHECK_LIMIT_S = 25.0  # a central system waits for the answer
+CHECK_LIMIT_S = 15.0  # within the time in which every call is answered
 WORK_LIMIT_S = 1800.0
 DOWNLOAD_LIMIT_S = 6 * 3600.0
 HOPELESS = ("unsupported", "too_large")  # trying again does not mend these
