@@ -16,12 +16,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from support.releases import lay_out
 from support.trace import assert_every_frame_fits_its_schema
 from support.walker import EVSES, TAGS, Walker, books_agree, energies_hold
 from support.world import CARD, OTHER_CARD, World, world
 
+from cpctl import slots
 from cpctl.api.methods import Methods
 from cpctl.core import reservation
+from cpctl.core.underway import Step
 from cpctl.demo.csms import CallFailed
 from cpctl.services.child import ChildFailed, Children, Told
 
@@ -70,6 +73,10 @@ class Moody(Children):
             Path(order["out"]).write_bytes(b"bundle")
             return {}
         if module.endswith("transfer_child") and self._rng.random() < 0.5:
+            if order["act"] == "download":
+                Path(order["file"]).write_bytes(b"no release")
+            return {}
+        if module.endswith("firmware_child") and order["do"] == "check":
             return {}
         raise ChildFailed(self._rng.choice(("died", "timeout", "unreachable", "cut", "strange")),
                           "in this story")
@@ -121,9 +128,12 @@ class WideWalker(Walker):
         assert reservation.admits(held, claim.token, claim.group), (evse, held, claim)
 
     async def death(self) -> None:
-        before = self._owed()
+        before, update = self._owed(), self._station().firmware
         self.w.children = Moody(self.rng)
         await super().death()
+        if update is not None and update.step is Step.SCHEDULED:  # it waits for its date
+            found_update = self._station().firmware
+            assert found_update is not None and found_update.order == update.order, update
         if not self.faults:  # a fault ends reservations
             profiles, reservations = before
             found = self._owed()
@@ -303,9 +313,10 @@ class WideWalker(Walker):
                                 "retryInterval": 5}),
             ("GetLog", {"logType": rng.choice(("DiagnosticsLog", "SecurityLog")), "requestId": 7,
                         "log": {"remoteLocation": url}, "retries": 1, "retryInterval": 5}),
-            ("UpdateFirmware", {"location": url, "retrieveDate": "2026-05-01T08:00:00Z"}),
+            ("UpdateFirmware", {"location": url, "retrieveDate": self._soon_or_far(),
+                                "retries": 1, "retryInterval": 5}),
             ("SignedUpdateFirmware", {"requestId": 3, "firmware": {
-                "location": url, "retrieveDateTime": "2026-05-01T08:00:00Z",
+                "location": url, "retrieveDateTime": self._soon_or_far(),
                 "signingCertificate": "none", "signature": "none"}}),
             ("InstallCertificate", {"certificateType": "CentralSystemRootCertificate",
                                     "certificate": "-----BEGIN CERTIFICATE-----\nAA==\n"}),
@@ -385,9 +396,11 @@ class WideWalker(Walker):
 
 async def wide_walk(seed: int, *, exact: bool, steps: int) -> None:
     rng = random.Random(seed)
-    more = f"retention_days = 3650\n{LIMITS}"
+    more = f'retention_days = 3650\n{LIMITS}[firmware]\nreleases = "{{world}}/opt"\n'
     async with world(start=False, evses=EVSES, more=more) as w:
         w.children = Moody(rng)
+        lay_out(w.directory / "opt")
+        w.release = slots.choose(str(w.directory / "opt"))
         w.central.known = {CARD, OTHER_CARD}
         await w.start()
         await w.until(lambda: w.status(1) == "Available", 60)
