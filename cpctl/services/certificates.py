@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 CHILD = "cpctl.services.certificate_child"
 CHECK_LIMIT_S = 15.0  # within the patience of who asked
+TURN_LIMIT_S = 10.0  # of it, for what was asked before
 KEY_LIMIT_S = 120.0  # a new RSA key takes its time on a small board
 MOST_PENDING = 2  # keys that wait for a certificate: the central system may answer the older one
 LONGEST_LOOK_S = 3600.0  # between two looks at the clock
@@ -79,6 +80,7 @@ class Certificates:
         self._children = children
         self._around = around
         self._turn = asyncio.Lock()
+        self._patience_s = CHECK_LIMIT_S  # what is left of it to the request whose turn it is
         self._wake = asyncio.Event()
         self._looked_at = False  # what the configuration names has been taken over
         self._leading = leading(store.state, around.now().utc)
@@ -120,18 +122,34 @@ class Certificates:
     # --- requests ----------------------------------------------------------------------------
 
     async def _answered(self, request: Request) -> None:
+        """In time: what is decided after the answer was given up would hold all the same."""
+        time_s = asyncio.get_running_loop().time
+        begun_s = time_s()
         await self._taken_over()
-        async with self._turn:
-            try:
-                reply = await self._decided(request)
-            except ChildFailed as failed:
-                log.error("certificates: %s", failed)
-                reply = Reply(Outcome.FAILED, failed.kind, failed.detail)
-            except StoreError as error:
-                log.error("certificates: %s", error)
-                reply = Reply(Outcome.FAILED, "store", str(error))
+        try:
+            async with asyncio.timeout(TURN_LIMIT_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            log.error("certificates: %s came to no turn", type(request).__name__)
+            self._around.answer(request.request, Reply(Outcome.FAILED, "busy", "try again"))
+            return
+        try:
+            self._patience_s = max(1.0, CHECK_LIMIT_S - (time_s() - begun_s))
+            reply = await self._attempted(request)
+        finally:
+            self._turn.release()
         self._around.answer(request.request, reply)
         self.look()
+
+    async def _attempted(self, request: Request) -> Reply:
+        try:
+            return await self._decided(request)
+        except ChildFailed as failed:
+            log.error("certificates: %s", failed)
+            return Reply(Outcome.FAILED, failed.kind, failed.detail)
+        except StoreError as error:
+            log.error("certificates: %s", error)
+            return Reply(Outcome.FAILED, "store", str(error))
 
     async def _decided(self, request: Request) -> Reply:
         match request:
@@ -170,7 +188,8 @@ class Certificates:
             told = await self._child({
                 "do": "check_root", "pem": request.pem, "now": self._moment(),
                 "known": [await self.store.text(one.file) for one in state.of(use)],
-                "signers": [await self.store.text(one.file) for one in replaces] or None})
+                "signers": [await self.store.text(one.file) for one in replaces] or None},
+                self._patience_s)
         except ChildFailed as failed:
             if failed.kind != "invalid":
                 raise
@@ -238,7 +257,8 @@ class Certificates:
                 "keys": [*awaited, *(one.key for one in state.of(None))],
                 "common_name": self._around.name,
                 "roots": [await self.store.text(one.file)
-                          for one in state.of(CertificateUse.CSMS_ROOT)]})
+                          for one in state.of(CertificateUse.CSMS_ROOT)]},
+                self._patience_s)
         except ChildFailed as failed:
             if failed.kind != "invalid":
                 raise

@@ -52,3 +52,20 @@ async def test_a_child_that_hangs_is_a_refusal_in_time(
         answer = await w.central.call(action, payload)
 
         assert answer["status"] == word
+
+
+@pytest.mark.requirement("16.RPC.4", "InstallCertificate.conf:Failed")
+@story
+async def test_requests_that_wait_for_one_another_are_answered_in_time_as_well() -> None:
+    async with world(start=False) as w:
+        w.children = Hung()
+        await w.start()
+        await w.until(lambda: w.status() == "Available", 60)
+
+        answers = await asyncio.gather(*(w.central.call("InstallCertificate", {
+            "certificateType": "ManufacturerRootCertificate", "certificate": ROOT})
+            for _ in range(6)))
+
+        assert answers == [{"status": "Failed"}] * 6
+        assert await w.central.call("GetInstalledCertificateIds", {
+            "certificateType": "ManufacturerRootCertificate"}) == {"status": "NotFound"}
