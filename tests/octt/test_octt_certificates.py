@@ -77,11 +77,12 @@ def accept_requests(station: Octt) -> None:
 def shown_to_the_server(station: Octt) -> str:
     """The serial number of the certificate that the station showed in its handshake."""
     (connection,) = station.network._connections
-    return str(connection.transport.get_extra_info("peercert")["serialNumber"]).lower()
+    shown = str(connection.transport.get_extra_info("peercert")["serialNumber"]).lower()
+    return shown.lstrip("0")  # it is told in whole bytes
 
 
 def serial_of(pem: str) -> str:
-    return f"{x509.load_pem_x509_certificate(pem.encode()).serial_number:x}".zfill(2)
+    return f"{x509.load_pem_x509_certificate(pem.encode()).serial_number:x}"
 
 
 def security_events(station: Octt, kind: str) -> list[dict[str, Any]]:
