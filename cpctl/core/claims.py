@@ -268,7 +268,6 @@ def remembered(token: IdToken | None, event: AuthorizationAnswered | Transaction
 def on_transaction_answer(station: Station, event: TransactionAnswered, now: Now,
                           settings: Settings) -> StationMoved:
     """The central system's word on a transaction's token, perhaps long after."""
-    rest = around(station, now, settings)
     token = event.token
     for evse in station.evses:
         if evse.session is None or evse.session.no != event.session:
@@ -277,7 +276,8 @@ def on_transaction_answer(station: Station, event: TransactionAnswered, now: Now
         own = started.token if started is not None else None
         token = token if token is not None else own
         if own is not None and own.same_as(token):
-            after, effects = moves.on_verdict(evse, event.info, rest[evse.id], now, settings)
+            rest = around(station, now, settings)[evse.id]
+            after, effects = moves.on_verdict(evse, event.info, rest, now, settings)
             return station.with_evse(after), (*remembered(token, event, settings), *effects)
     return station, remembered(token, event, settings)
 

@@ -82,9 +82,10 @@ def new(layout: StationLayout) -> Station:
 
 def step(station: Station, event: Event, now: Now, settings: Settings) -> StationMoved:
     """The station after `event`, and what shall be done, in the order in which it was decided."""
-    station, effects = _moved(station, event, now, settings)
-    if not station.booted:
-        return station, effects
+    before = station
+    station, effects = _moved(before, event, now, settings)
+    if not station.booted or (station is before and isinstance(event, TransactionAnswered)):
+        return station, effects  # the word on a transaction that is long over moves nothing
     station, more = _settled(station, now, settings)
     return replace(station, settled_at=now.mono_ns), effects + more
 

@@ -2,7 +2,7 @@
 
 Imported lazily: a client of the daemon and a test in virtual time never load the library. Redirects
 are not followed, no proxy is consulted, nothing is compressed, pings are the link's business.
-Source: findings on `websockets` 14 to 17; OCPP-J 1.6 sections 3 and 5.1.
+Source: findings on `websockets` 15 to 17; OCPP-J 1.6 sections 3 and 5.1.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from cpctl.core.effects import Effect, SaveSetting
 from cpctl.core.events import DeadlineReached, Event
 from cpctl.core.now import NS_PER_S, Now
 from cpctl.core.settings import Settings
+from cpctl.core.state import Station
 from cpctl.core.station import new, next_deadline, step
 from cpctl.core.values import StationLayout
 from cpctl.core.views import StationPicture, picture
@@ -44,6 +45,7 @@ class Loop:
         self._asyncio: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns: int | None = None
+        self._armed: tuple[Station | None, Settings | None] = (None, None)
         self._listeners: list[Callable[[StationPicture], None]] = []
         self._witnesses: list[Callable[[Event, tuple[Effect, ...]], None]] = []
 
@@ -107,7 +109,7 @@ class Loop:
         self._arm()
 
     def _decide(self, event: Event) -> None:
-        now = self._now()
+        now, before = self._now(), self.station
         log.debug("event %s", event)
         self.station, effects = step(self.station, event, now, self.settings)
         for effect in effects:
@@ -118,7 +120,8 @@ class Loop:
             witness(event, effects)
         if effects:
             self._submit(effects)
-        self._show(now)
+        if self.station is not before:
+            self._show(now)
 
     def _show(self, now: Now) -> None:
         fresh = picture(self.station, now, self.settings)
@@ -135,7 +138,11 @@ class Loop:
             listener(self._told)
 
     def _arm(self) -> None:
-        """Set the one timer to the core's next deadline."""
+        """Set the one timer to the core's next deadline; the same station has the same one."""
+        armed = (self.station, self.settings)
+        if armed[0] is self._armed[0] and armed[1] is self._armed[1]:
+            return
+        self._armed = armed
         now = self._now()
         deadline_ns = next_deadline(self.station, now, self.settings)
         if deadline_ns == self._timer_ns:
