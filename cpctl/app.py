@@ -251,7 +251,7 @@ class App:
             show=self.devices.show, authorize=self.authorizer.authorize, answer=self.answer,
             notify=self._notify, delegate=self.services.delegate, tell=self.services.tell,
             firmware=self.services.firmware, facts_waiting=self.link.facts_waiting,
-            reconnect=self.access.reconnect, restart=self._restart, setting_lost=self._setting_lost,
+            reconnect=self.link.reconnect, restart=self._restart, setting_lost=self._setting_lost,
             check_list=self.services.token_list.compare)
 
     def _build_link(self) -> Link:

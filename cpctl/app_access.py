@@ -33,9 +33,6 @@ class AccessDesk:
         self._tell()
         self._app.certificates.listen(self._tell)
 
-    def reconnect(self, why: str) -> None:
-        self._app.link.reconnect(why)
-
     def choices(self) -> Choices:
         """Of each kind what is wanted first, then what falls back."""
         from cpctl.link.route import Choices
