@@ -117,7 +117,7 @@ class App:
             hardware.fitted.contactors, self.layout.evses, mono_ns=self.clock.mono_ns,
             later=lambda delay_s, call: asyncio.get_running_loop().call_later(delay_s, call),
             post=self.post, ask_loop=self._ask_loop,
-            refresh=self._refresh)
+            refresh=self._refresh, heartbeat=hardware.heartbeat)
         self.keeper = PilotKeeper(
             hardware.fitted.pilots, self.gate, spawn=self._start,
             lost=self._offer_failed, post=self.post,
@@ -177,6 +177,8 @@ class App:
 
     async def _make_safe(self) -> None:
         """Coils off, before anything else is looked at."""
+        if self.hardware.heartbeat is not None:
+            await self.hardware.heartbeat.open()
         for contactor in self.hardware.fitted.contactors.values():
             await contactor.prepare()
         self.gate.make_safe()

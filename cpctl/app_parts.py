@@ -27,12 +27,13 @@ from cpctl.services.child import Children
 from cpctl.store.db import ThreadWriter, Writer
 from cpctl.store.entries import OpenReport
 from hal import registry
-from hal.contracts import Parts
+from hal.contracts import Heartbeat, Parts
 from hal.deadman import DeadMan
 from hal.late import dataclass
 
 if TYPE_CHECKING:
     from cpctl.link.connection import Connector
+    from hal.pins import Lines
     from hal.serialbus import SerialBus
     from hal.sim.board import Board
 
@@ -80,6 +81,7 @@ class Hardware:
     board: Board | None
     buses: Mapping[str, SerialBus]
     deadman: DeadMan
+    heartbeat: Heartbeat | None = None
 
 
 def build_hardware(config: Config, mono_ns: Callable[[], int], *, deadman: DeadMan | None = None,
@@ -89,15 +91,21 @@ def build_hardware(config: Config, mono_ns: Callable[[], int], *, deadman: DeadM
         board = _board(config, mono_ns)
     deadman = deadman or DeadMan(time.monotonic_ns)
     buses = _buses(config)
-    parts = Parts(buses=buses, board=board, deadman=deadman, monotonic_ns=mono_ns)
-    return Hardware(_fitted(config, parts), parts, board, buses, deadman)
+    parts = Parts(buses=buses, lines=_lines(config), board=board, deadman=deadman,
+                  monotonic_ns=mono_ns)
+    return Hardware(_fitted(config, parts), parts, board, buses, deadman,
+                    _heartbeat(config, parts))
 
 
 def _simulated(config: Config) -> bool:
+    return any(one.simulated for one in _specs(config))
+
+
+def _specs(config: Config) -> list[DeviceSpec]:
     specs = [one.device for one in config.readers]
     for evse in config.evses:
         specs += evse.devices
-    return any(one.simulated for one in specs)
+    return specs
 
 
 def _board(config: Config, mono_ns: Callable[[], int]) -> Board:
@@ -125,14 +133,31 @@ def _buses(config: Config) -> dict[str, SerialBus]:
             for name, one in config.serial.items()}
 
 
+def _lines(config: Config) -> Lines | None:
+    """None when nothing but the simulated board could ask for one."""
+    if all(one.simulated for one in _specs(config)) and config.heartbeat is None:
+        return None
+    return registry.lines(config.gpio.backend, config.gpio.chip)
+
+
+def _heartbeat(config: Config, parts: Parts) -> Heartbeat | None:
+    spec = config.heartbeat
+    if spec is None:
+        return None
+    made: Heartbeat = registry.build(spec.kind, spec.driver, "heartbeat", None, spec.options, parts)
+    return made
+
+
 def _fitted(config: Config, parts: Parts) -> Fitted:
     def made(spec: DeviceSpec, name: str, evse: int | None) -> Any:
         return registry.build(spec.kind, spec.driver, name, evse, spec.options, parts)
 
     evses = config.evses
+    pilots = {one.id: made(one.pilot, f"pilot {one.id}", one.id) for one in evses}
+    parts.pilots.update(pilots)
     return Fitted(
         contactors={one.id: made(one.contactor, f"contactor {one.id}", one.id) for one in evses},
-        pilots={one.id: made(one.pilot, f"pilot {one.id}", one.id) for one in evses},
+        pilots=pilots,
         meters={one.id: made(one.meter, f"meter {one.id}", one.id) for one in evses},
         locks={one.id: made(one.lock, f"lock {one.id}", one.id)
                for one in evses if one.lock is not None},

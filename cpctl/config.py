@@ -129,6 +129,7 @@ class Config:
     serial: Mapping[str, SerialSpec]
     readers: tuple[ReaderSpec, ...]
     evses: tuple[EvseSpec, ...]
+    heartbeat: DeviceSpec | None
     sim: SimSpec
     certificates: CertificatesSpec
     firmware: FirmwareSpec
@@ -169,8 +170,14 @@ def _layout(one: EvseSpec, supply_phases: int) -> EvseLayout:
         one.id, max_current_a=one.max_current_a, phases=min(one.phases, supply_phases),
         connectors=tuple(ConnectorLayout(each.id, each.type) for each in one.connectors),
         has_lock=one.lock is not None, has_feedback=_has_feedback(one.contactor),
-        has_meter=True, ventilated=one.ventilated, inputs=tuple(one.inputs),
+        has_meter=True, ventilated=one.ventilated, inputs=_inputs(one),
         has_lights=one.indicator is not None and _adjusts(one.indicator))
+
+
+def _inputs(one: EvseSpec) -> tuple[str, ...]:
+    """Those with a wire of their own, then those that the pilot board watches."""
+    watched = registry.load("pilot", one.pilot.driver).watches
+    return (*one.inputs, *(name for name in watched if name not in one.inputs))
 
 
 def _adjusts(indicator: DeviceSpec) -> bool:
@@ -257,6 +264,7 @@ def _read(top: Section, problems: Problems, files: tuple[str, ...]) -> Config:
         station=station, csms=csms, limits=limits, socket=_api(top.section("api")),
         store=_store(top.section("store")), gpio=_gpio(top.section("gpio")),
         serial=serial, evses=evses, readers=devices.readers(top.sections("reader"), evses),
+        heartbeat=devices.heartbeat(top.section("heartbeat")),
         sim=_sim(top.section("sim")), initial=initial.values,
         certificates=_certificates(top.section("certificates")),
         firmware=_firmware(top.section("firmware")), files=files,

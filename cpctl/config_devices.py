@@ -15,6 +15,7 @@ from cpctl.config_check import Problems, Section, kind_of, suggestion
 from cpctl.config_text import Located, Where
 from hal.contracts import Option, Parts
 from hal.errors import BadConfig
+from hal.pins import line_number
 
 INPUTS = ("rcd", "emergency_stop", "door", "temperature", "ground")
 SIM_INPUTS = ("rcd", "emergency_stop", "temperature", "ground")
@@ -29,7 +30,7 @@ _NEEDED = ("pilot", "contactor", "meter")
 class DeviceSpec(NamedTuple):
     """One device as configured: `options` are checked, and hold what was given and no more."""
 
-    kind: str  # as in the registry: reader meter pilot contactor lock input indicator
+    kind: str  # as in the registry: reader meter pilot contactor lock input indicator heartbeat
     driver: str
     options: Mapping[str, Any] = NOTHING
 
@@ -153,6 +154,12 @@ class Devices:
                 self._problems.add(one.where, f"{section.label('evse')}: there is no EVSE "
                                               f"{plain(one)}", f"the EVSEs are: {known}")
         return tuple(int(one.value) for one in nodes if isinstance(one.value, int))
+
+    # --- heartbeat ---------------------------------------------------------------------------
+
+    def heartbeat(self, section: Section) -> DeviceSpec | None:
+        """The output that feeds a hold-in relay; None: not fitted."""
+        return self._device("heartbeat", section, "heartbeat") if section.present else None
 
     # --- EVSEs -------------------------------------------------------------------------------
 
@@ -310,11 +317,17 @@ class Devices:
                               suggestion(str(value), tuple(self._buses))
                               if self._buses else f"add [serial.{value}] with its port")
             elif option.role == "pin":
-                self._claim(("pin", _pin(value)), f"the pin {value}", owner, where)
+                self._claim_pin(str(value), owner, section, option.name)
             elif option.role == "address":
                 bus = roles.get("bus")
                 self._claim(("address", bus, value, roles.get("channel")),
                             f"address {value} on {bus}", owner, where)
+
+    def _claim_pin(self, pin: str, owner: str, section: Section, key: str) -> None:
+        try:
+            self._claim(("pin", _pin(pin)), f"the pin {pin}", owner, section.at(key))
+        except BadConfig as error:
+            section.wrong(key, str(error))
 
     def _claim(self, key: tuple[object, ...], what: str, owner: str, where: Where) -> None:
         if key in self._taken:
@@ -325,9 +338,6 @@ class Devices:
 
 
 def _pin(value: object) -> str:
-    """GPIO17, BCM17 and 17 are the same pin."""
-    text = str(value).upper()
-    for prefix in ("GPIO", "BCM"):
-        if text.startswith(prefix) and text[len(prefix):].isdigit():
-            text = text[len(prefix):]
-    return str(int(text)) if text.isdigit() else text
+    """GPIO17, BCM17 and 17 are the same pin. Raises BadConfig."""
+    number = line_number(str(value))
+    return str(value) if number is None else str(number)

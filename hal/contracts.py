@@ -20,6 +20,7 @@ from hal.late import dataclass
 from hal.values import CardUid, MeterReading, Offer, PilotReading
 
 if TYPE_CHECKING:
+    from hal.pins import Lines
     from hal.serialbus import SerialBus
     from hal.sim.board import Board
 
@@ -47,9 +48,15 @@ class Option:
 
 @dataclass
 class Parts:
-    """What drivers share: serial lines by name, the simulated board, the dead-man."""
+    """What drivers share: serial lines by name, digital lines, the simulated board, the dead-man.
+
+    `pilots` holds the pilots by EVSE; they are built before the contactors, some of which a pilot
+    board switches.
+    """
 
     buses: Mapping[str, SerialBus] = field(default_factory=dict)
+    lines: Lines | None = None
+    pilots: dict[int, ControlPilot] = field(default_factory=dict)
     board: Board | None = None
     deadman: DeadMan | None = None
     monotonic_ns: Callable[[], int] | None = None
@@ -86,8 +93,16 @@ class EnergyMeter(Device):
 
 
 class ControlPilot(Device):
+    """The control pilot, through its board."""
+
     #: The driver calls the listener on each change by itself, besides being read.
     pushes: ClassVar[bool] = False
+    #: Safety inputs that the board watches itself (names as in the configuration: rcd, ground …);
+    #: those that are bad now stand in `PilotReading.alarms`.
+    watches: ClassVar[tuple[str, ...]] = ()
+    #: The board closes a contactor of its own when current is on offer and the car asks; it can
+    #: be told to open it (`cut`). What `contactor = { driver = "board" }` needs.
+    switches: ClassVar[bool] = False
 
     @abstractmethod
     async def read(self) -> PilotReading: ...
@@ -98,6 +113,19 @@ class ControlPilot(Device):
 
     def listen(self, listener: Callable[[PilotReading], None]) -> None:
         """Call `listener` on each change, from any thread (only where `pushes`)."""
+
+    def cut(self) -> None:
+        """Order the board to open its contactor and to offer nothing, now; only where `switches`.
+
+        Called from any thread, blocks for as little as the board's line allows; the order goes out
+        even when nobody can wait for its confirmation. Raises HalError when it is not confirmed.
+        """
+        raise NotImplementedError(f"{self.name} switches no contactor")
+
+    def stuck(self) -> bool | None:
+        """Whether the board found its contactor welded when it was last read; None: it does not
+        tell. Only where `switches`."""
+        return None
 
 
 class PlugLock(Device):
@@ -133,6 +161,22 @@ class Indicator(Device):
 
     async def adjust(self, *, intensity_percent: int, blink_times: int) -> None:
         """How bright (0 to 100 %), and how often to blink when signalling; only where `adjusts`."""
+
+
+class Heartbeat(Device):
+    """An output that feeds a hold-in relay: it holds while edges keep coming, and drops within a
+    second when they stop. Fed by the power gate only, while something is closed or may be soon."""
+
+    async def open(self) -> None:
+        """Request the output at rest. Raises DeviceGone."""
+
+    @abstractmethod
+    def beat(self) -> None:
+        """One edge. Quick, never blocks. Raises HalError."""
+
+    @abstractmethod
+    def rest(self) -> None:
+        """To its level of rest; harmless when it is there. Raises HalError."""
 
 
 class Contactor(ABC):

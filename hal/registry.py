@@ -6,14 +6,19 @@ register an entry point in group "cpctl.hal" named "<kind>.<driver>", which is l
 name that is not ours.
 """
 
+from __future__ import annotations
+
 import importlib
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hal.contracts import Option, Parts
 from hal.errors import BadConfig
+
+if TYPE_CHECKING:
+    from hal.pins import Lines
 
 ENTRY_POINTS = "cpctl.hal"
 
@@ -26,6 +31,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "lock": ("hal.locks", "Lock"),
     "input": ("hal.inputs", "SafetyInput"),
     "indicator": ("hal.indicators", "Lights"),
+    "heartbeat": ("hal.heartbeats", "Beat"),
 }
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
@@ -74,6 +80,16 @@ def build(
     """
     made = load(kind, driver)
     return made(name, evse, checked(name, made.OPTIONS, options), parts)
+
+
+def lines(backend: str, chip: str) -> Lines:
+    """The digital lines of a chip, by the backend of the configuration; nothing is opened.
+
+    Raises BadConfig. `chip` is its label; empty: the header of a Raspberry Pi.
+    """
+    module = importlib.import_module(f"hal.lines.{backend}")
+    made: Lines = _class_of(module, "Bank", f"gpio backend {backend!r}")(chip)
+    return made
 
 
 def checked(name: str, known: tuple[Option, ...], given: Mapping[str, Any]) -> dict[str, Any]:

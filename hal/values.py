@@ -57,7 +57,8 @@ class PilotReading:
     `cable_a` is the rating of the plugged cable in A per phase; None: fixed cable or not measured.
     `offered_a` is what the board says it offers now; None when it does not tell.
     `diode_ok` False: the negative half wave is missing, this is not a car. `connector` tells in
-    which connector of the EVSE the plug is, where the board can tell.
+    which connector of the EVSE the plug is, where the board can tell. `alarms` names the safety
+    inputs the board watches itself that are bad now (rcd, ground …).
     """
 
     state: PilotState | None
@@ -65,6 +66,7 @@ class PilotReading:
     offered_a: float | None = None
     diode_ok: bool = True
     connector: int | None = None
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from cpctl.core.events import (
 from cpctl.core.interlock import Inputs, Permit, permits
 from cpctl.core.now import NS_PER_S
 from cpctl.core.values import EvseLayout
-from hal.contracts import Contactor
+from hal.contracts import Contactor, Heartbeat
 from hal.errors import HalError
 from hal.late import dataclass
 from hal.values import PilotReading, PilotState
@@ -91,13 +91,15 @@ class PowerGate:
     """Power of all EVSEs.
 
     `later` is the event loop's call_later, `post` hands an event to the loop, `ask_loop(answered)`
-    has `answered` called by the loop's consumer, `refresh(evse)` has the devices of an EVSE read.
+    has `answered` called by the loop's consumer, `refresh(evse)` has the devices of an EVSE read,
+    `heartbeat` feeds a hold-in relay where one is fitted.
     """
 
     def __init__(self, contactors: Mapping[int, Contactor], layouts: tuple[EvseLayout, ...], *,
                  mono_ns: Callable[[], int], later: Later, post: Callable[[Event], None],
                  ask_loop: Callable[[Callable[[], None]], None],
-                 refresh: Callable[[int], None]):
+                 refresh: Callable[[int], None], heartbeat: Heartbeat | None = None):
+        self._heartbeat = heartbeat
         self._mono_ns = mono_ns
         self._later = later
         self._post = post

@@ -13,6 +13,7 @@ from hal.contracts import (
     ControlPilot,
     Device,
     EnergyMeter,
+    Heartbeat,
     Indicator,
     Inputs,
     Option,
@@ -154,3 +155,17 @@ class Lights(Indicator):
 
     async def show(self, pattern: str) -> None:
         _board(self).show(self.evse, pattern)
+
+
+class Beat(Heartbeat):
+    """A hold-in relay that nothing hangs on: it shows what it was fed."""
+
+    beats = 0
+    level = False
+
+    def beat(self) -> None:
+        self.beats += 1
+        self.level = not self.level
+
+    def rest(self) -> None:
+        self.level = False

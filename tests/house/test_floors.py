@@ -26,7 +26,7 @@ MAY: dict[str, tuple[str, ...] | None] = {
     "cpctl.api": ("cpctl.core", "cpctl.api", "hal.values"),
     "cpctl.cli": ("cpctl.api.client", "cpctl.api.wire", "cpctl.cli"),
     "cpctl.config": ("cpctl.core", "hal.values", "hal.registry", "hal.contracts", "hal.errors",
-                     "cpctl.dialects", "cpctl.config", "cpctl.version"),
+                     "hal.pins", "cpctl.dialects", "cpctl.config", "cpctl.version"),
     "cpctl.version": (),
     "cpctl.app": None,
     "cpctl.demo": None,
