@@ -362,8 +362,10 @@ class App:
             return None
         from cpctl.api.methods import Methods
         from cpctl.api.server import Server
+        from cpctl.runtime.activation import handed_over
 
-        server = Server(Path(self.config.socket), Methods(self))
+        path = Path(self.config.socket)
+        server = Server(path, Methods(self), listener=handed_over(path))
         await server.start()
         return server
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOT = "/opt/cpctl"
 MOST_STARTS = 3  # of a release on trial
+SAFE = ["hw", "safe"]
+SAFE_LIMIT_S = 9.0  # for one release; two fit into the TimeoutStopSec of the service
 LOOK_S = 0.5  # how often the guard looks
 KILL_S = 20.0  # from SIGTERM to SIGKILL
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_~-]{0,49}")
@@ -195,6 +197,24 @@ def fail(root: str, reason: str, key: str | None = None) -> bool:
         return True
 
 
+def adopt(root: str, version: str) -> str:
+    """`version`, which a package brought, is `current` from here on. Nothing of it may run.
+
+    A release on trial stays, with `version` as the one to go back to. The answer: what is to be
+    said of it, "" where `version` is current.
+    """
+    with _alone(root):
+        state = read(root)
+        word = state.get("state") if state is not None else None
+        if state is not None and word == TRIAL and is_runnable(root, state["version"]):
+            _write(root, {**state, "previous": version})
+            return f"release {state['version']} is on trial and stays, unless it fails"
+        if state is not None and word in (TRIAL, FAILING):
+            _go_back(root, {**state, "previous": version}, state["reason"] or "it was removed")
+        point(root, version)
+        return ""
+
+
 def _point_back(root: str, state: dict[str, Any]) -> None:
     back = state.get("previous")
     if not is_runnable(root, back):
@@ -339,6 +359,48 @@ def launch(root: str, words: list[str]) -> None:
     os.execv(sys.executable, [sys.executable, program, *words])
 
 
+def make_safe(root: str, words: list[str]) -> int:
+    """Outputs to their safe level by the release that runs, and by one other when that fails.
+
+    Counts no start and changes nothing: it is called after every end, and at boot. Raises
+    NoRelease.
+    """
+    import subprocess
+
+    limit_s = SAFE_LIMIT_S + _wait_s(words)
+    codes = []
+    for version in _drivers(root)[:2]:
+        program = os.path.join(folder(root, version), *PROGRAM)
+        try:
+            code = subprocess.run([sys.executable, program, *words], timeout=limit_s,
+                                  check=False).returncode
+        except (OSError, subprocess.TimeoutExpired) as error:
+            say(f"release {version} does not drive the outputs to their safe level: {error}")
+            code = 1
+        if code == 0:
+            return 0
+        codes.append(code)
+    if not codes:
+        raise NoRelease(f"{root}: no release can be started; install the package again")
+    return codes[0] if codes[0] > 0 else 1
+
+
+def _wait_s(words: list[str]) -> float:
+    """What `--wait` among the words allows for devices that come up late."""
+    given = words[words.index("--wait") + 1:] if "--wait" in words else []
+    try:
+        return min(float(given[0]), 60.0) if given else 0.0
+    except ValueError:
+        return 0.0
+
+
+def _drivers(root: str) -> list[str]:
+    """Releases that can be started, the one that runs first, then the one it came after."""
+    state = read(root)
+    wanted = [current(root), None if state is None else state.get("previous"), *releases(root)]
+    return [one for one in dict.fromkeys(wanted) if one is not None and is_runnable(root, one)]
+
+
 def _leave_guard(root: str, state: dict[str, Any]) -> None:
     """A process of its own that outlives what this one becomes, and watches it."""
     watched = os.getpid()
@@ -400,6 +462,8 @@ def root_of(file: str) -> str:
 def main(words: list[str]) -> int:
     root = root_of(__file__)
     try:
+        if words[:2] == SAFE:
+            return make_safe(root, words)
         launch(root, words)
     except (NoRelease, OSError) as error:
         say(str(error))

@@ -13,6 +13,7 @@ import os
 import socket
 import stat
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import field
 from enum import IntEnum
@@ -31,6 +32,8 @@ MAX_CLIENTS = 32
 MAX_UNSENT = 1 << 20  # bytes a client may leave unread before it is dropped
 SEND_LIMIT_S = 10.0
 SO_PEERGROUPS = 59  # asm-generic/socket.h, Linux 4.13
+# The path of a socket that systemd made is not ours to remove, as Python does from 3.13 on.
+KEEP_PATH: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 MOST_GROUPS = 256  # 1024 bytes are the most that Python's getsockopt takes
 
 
@@ -124,12 +127,14 @@ class SocketTaken(Exception):
 
 
 class Server:
-    """Serves `methods` on a Unix socket of mode 0660."""
+    """Serves `methods` on a Unix socket of mode 0660, or on `listener`, which systemd made."""
 
     def __init__(self, path: Path, methods: Methods, *,
                  credentials: Callable[[socket.socket], Peer] = peer_of,
-                 rights: Callable[[Peer], Right] = right_of):
+                 rights: Callable[[Peer], Right] = right_of,
+                 listener: socket.socket | None = None):
         self.path = path
+        self._listener = listener
         self._methods = methods
         self._credentials = credentials
         self._rights = rights
@@ -138,6 +143,10 @@ class Server:
 
     async def start(self) -> None:
         """Listen. Raises SocketTaken, OSError (with the path) when that is not possible."""
+        if self._listener is not None:
+            self._server = await asyncio.start_unix_server(
+                self._serve, sock=self._listener, limit=wire.MAX_LINE, **KEEP_PATH)
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         await self._clear_stale()
         before = os.umask(0o117)  # 0660 from the first moment on
@@ -151,7 +160,7 @@ class Server:
             os.chown(self.path, -1, group)
 
     async def close(self) -> None:
-        """Stop listening, drop the clients, remove the socket."""
+        """Stop listening, drop the clients, remove the socket if it is our own."""
         if self._server is None:
             return
         self._server.close()
@@ -159,7 +168,8 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
         self._server = None
-        self.path.unlink(missing_ok=True)
+        if self._listener is None:
+            self.path.unlink(missing_ok=True)
 
     async def _clear_stale(self) -> None:
         try:

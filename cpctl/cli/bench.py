@@ -66,6 +66,8 @@ def _hw(verb: Any) -> None:
     one = verb("safe", "drive every configured output to its safe level (needs no daemon)", safe)
     one.add_argument("--config", metavar="FILE", default="/etc/cpctl/cpctl.toml",
                      help="configuration file (default %(default)s)")
+    one.add_argument("--wait", type=float, metavar="S", default=0.0,
+                     help="try again for so long where a device is not there yet")
 
 
 # --- simulator -----------------------------------------------------------------------------------
@@ -171,4 +173,4 @@ def hw_reader(args: Namespace, screen: Screen) -> int:
 def safe(args: Namespace, screen: Screen) -> int:
     from cpctl.cli.safe import drive
 
-    return drive(args.config, screen)
+    return drive(args.config, screen, wait_s=args.wait)

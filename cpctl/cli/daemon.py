@@ -10,6 +10,8 @@ from cpctl.cli.show import Screen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cpctl.config import Config, ConfigError
 
 DEFAULT_CONFIG = "/etc/cpctl/cpctl.toml"
@@ -62,7 +64,7 @@ def run(args: Namespace, screen: Screen) -> int:
         found = config.load(Path(args.config))
     except config.ConfigError as error:
         return _mistakes(screen, error)
-    if _answers(str(found.socket)):  # before anything of it is touched
+    if not _is_ours(found.socket) and _answers(str(found.socket)):  # before anything is touched
         screen.error(f"another daemon answers on {found.socket}",
                      "stop it first (systemctl stop cpctl), or set api.socket and store.path",
                      FAILED)
@@ -77,6 +79,20 @@ def _program() -> list[str]:
 
     launcher = os.environ.get("CPCTL_LAUNCHER")
     return [sys.executable, "-I", launcher] if launcher else [sys.executable, "-m", "cpctl"]
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether systemd listens there for us: whoever connects then finds no other daemon."""
+    import os
+
+    if "LISTEN_FDS" not in os.environ:
+        return False
+    from cpctl.runtime.activation import handed_over
+
+    socket = handed_over(path)
+    if socket is not None:
+        socket.close()
+    return socket is not None
 
 
 def _answers(path: str) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LIMIT_S = 5.0  # per output
 
 
-def drive(file: str, screen: Screen) -> int:
+def drive(file: str, screen: Screen, *, wait_s: float = 0.0) -> int:
     """Exit code: 0 when every output is safe, 78 configuration, 69 when one could not be driven."""
     import asyncio
     from pathlib import Path

@@ -301,3 +301,58 @@ def test_the_launcher_finds_the_folder_it_lies_in(root: str, monkeypatch: pytest
     assert slots.root_of("/usr/bin/cpctl-launch") == slots.DEFAULT_ROOT
     monkeypatch.setenv("CPCTL_RELEASES", "/srv/cpctl")
     assert slots.root_of(os.path.join(root, "launch")) == "/srv/cpctl"
+
+
+# --- outputs to their safe level -----------------------------------------------------------------
+
+DRIVER = """\
+import sys
+open({marks!r}, "a").write("{version} " + " ".join(sys.argv[1:]) + "\\n")
+sys.exit({code})
+"""
+
+
+def driver(root: str, version: str, marks: Path, *, code: int | str) -> None:
+    """A program of `version` that tells what it was asked, and ends with `code`."""
+    Path(slots.folder(root, version), *slots.PROGRAM).write_text(
+        DRIVER.format(marks=str(marks), version=version, code=code))
+
+
+@pytest.mark.parametrize(("old", "new", "asked", "ends"), [
+    (0, 0, [NEW], 0),
+    (0, 69, [NEW, OLD], 0),
+    (69, 78, [NEW, OLD], 78),
+    (0, "nonsense", [NEW, OLD], 0),
+], ids=str)
+def test_outputs_are_driven_by_the_release_that_runs_and_else_by_the_one_before(
+        root: str, tmp_path: Path, old: int, new: int | str, asked: list[str],
+        ends: int) -> None:
+    marks = tmp_path / "marks"
+    driver(root, OLD, marks, code=old)
+    driver(root, NEW, marks, code=new)
+    begin(root)
+    slots.choose(root)
+    before = slots.read(root)
+
+    code = slots.make_safe(root, ["hw", "safe", "--config", "c"])
+
+    told = [line.split(" ", 1) for line in marks.read_text().splitlines()]
+    assert (code, [version for version, _ in told]) == (ends, asked)
+    assert {words for _, words in told} == {"hw safe --config c"}
+    assert slots.read(root) == before, "that was no start"
+
+
+def test_release_that_hangs_does_not_keep_the_next_from_driving_the_outputs(
+        root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "SAFE_LIMIT_S", 0.2)
+    slots.point(root, NEW)
+    Path(slots.folder(root, NEW), *slots.PROGRAM).write_text("import select; select.poll().poll()")
+    driver(root, OLD, tmp_path / "marks", code=0)
+
+    assert slots.make_safe(root, ["hw", "safe"]) == 0
+    assert (tmp_path / "marks").read_text() == f"{OLD} hw safe\n"
+
+
+def test_without_any_release_the_outputs_are_not_taken_for_safe(tmp_path: Path) -> None:
+    with pytest.raises(slots.NoRelease, match="install the package again"):
+        slots.make_safe(str(tmp_path), ["hw", "safe"])

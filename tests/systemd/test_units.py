@@ -1,0 +1,81 @@
+"""The units as systemd reads them: nothing unknown in them, and little that the service may do."""
+
+import configparser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "systemd"
+SERVICES = ("cpctl.service", "cpctl-safe.service")
+MOST_EXPOSED = 2.0
+
+needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None,
+                                   reason="systemd-analyze is not installed")
+
+
+def analyze(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemd-analyze", *words], capture_output=True, text=True,
+                          timeout=60, check=False)
+
+
+def lines_of(unit: str) -> list[str]:
+    text = (FOLDER / unit).read_text()
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+@needs_analyze
+@pytest.mark.parametrize("name", SERVICES)
+def test_service_is_exposed_to_two_of_ten_at_most(name: str) -> None:
+    ran = analyze("security", "--offline=true", "--threshold=20", str(FOLDER / name))
+
+    exposure = re.search(r"exposure level for \S+: ([0-9.]+)", ran.stdout)
+
+    assert exposure is not None, ran.stdout + ran.stderr
+    assert float(exposure[1]) <= MOST_EXPOSED and ran.returncode == 0
+    assert "ignoring" not in ran.stderr, ran.stderr
+
+
+@needs_analyze
+def test_systemd_finds_nothing_wrong_in_any_unit(tmp_path: Path) -> None:
+    # what it names lies elsewhere on the station: stand-ins beside the units
+    for name in ("cpctl.service", "cpctl-safe.service", "cpctl.socket"):
+        text = (FOLDER / name).read_text().replace("/usr/bin/python3", "/bin/true")
+        (tmp_path / name).write_text(text)
+
+    for one in sorted(tmp_path.iterdir()):
+        ran = analyze("verify", "--man=no", str(one))
+
+        assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["cpctl.service", "cpctl-safe.service"])
+def test_outputs_are_driven_by_the_launcher_and_not_by_one_release(name: str) -> None:
+    safe = [line for line in lines_of(name) if "hw safe" in line]
+
+    assert len(safe) == 1 and "/usr/bin/python3 -I /opt/cpctl/launch hw safe " in safe[0]
+
+
+def test_nothing_leaves_the_station_dead() -> None:
+    lines = lines_of("cpctl.service")
+
+    assert "Restart=always" in lines and "StartLimitIntervalSec=0" in lines
+    assert not any(line.startswith("RestartPreventExitStatus") for line in lines)
+
+
+def test_every_serial_adapter_is_allowed_although_its_driver_is_loaded_later() -> None:
+    for name in SERVICES:
+        allowed = {line.split("=")[1].split()[0] for line in lines_of(name)
+                   if line.startswith("DeviceAllow=")}
+
+        # Documentation/admin-guide/devices.txt of the kernel: ttyUSB 188, ttyACM 166, ttyAMA 204
+        assert {"char-188", "char-166", "char-204", "char-gpiochip"} <= allowed
+
+
+def test_drop_in_of_the_manager_stays_below_what_the_pi_can_count() -> None:
+    found = configparser.ConfigParser()
+    found.read(FOLDER / "10-cpctl-watchdog.conf")
+
+    assert 0 < int(found["Manager"]["RuntimeWatchdogSec"]) < 15
