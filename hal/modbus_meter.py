@@ -5,17 +5,20 @@ file merges them into block reads, brings units to Wh, W, A, V, and refuses what
 Whether a register went backwards is not judged here: the core knows the session.
 """
 
+import logging
 import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from hal.contracts import EnergyMeter, Option, Parts
-from hal.errors import BadConfig, BadReading, HalError
+from hal.errors import BadConfig, BadReading, ExceptionAnswer, HalError
 from hal.late import dataclass
 from hal.rtu import MAX_REGISTERS, READ_HOLDING, READ_INPUT, Request
 from hal.serialbus import SerialBus
 from hal.values import MeterReading
+
+log = logging.getLogger(__name__)
 
 INPUT = READ_INPUT
 HOLDING = READ_HOLDING
@@ -46,7 +49,7 @@ class Field:
 
     Several `addresses` are the phases, L1 first. A value is the register times `scale` times the
     unit. `no_value` is the raw number by which the meter says that it has none; None: all ones
-    (unsigned), 0x7FFF… (signed), not-a-number (float).
+    (unsigned), 0x7FFF… or 0x8000… (signed), not-a-number (float).
     """
 
     kind: str
@@ -76,8 +79,8 @@ class Field:
             return math.isnan(raw)
         if self.no_value is not None:
             return raw == self.no_value
-        bits = 16 * self.width
-        return raw == (1 << (bits if self.kind[0] == "u" else bits - 1)) - 1
+        half = 1 << (16 * self.width - 1)
+        return raw == 2 * half - 1 if self.kind[0] == "u" else raw in (half - 1, -half)
 
 
 def _field(
@@ -242,8 +245,8 @@ class ModbusMeter(EnergyMeter):
         for quantity, found in self.fields.items():
             _check_unit(name, quantity, found)
         self._order: str = options.get("word_order") or self.word_order
-        longest = int(options.get("block_registers") or self.longest_block)
-        self.blocks = blocks_of(tuple(self.fields.values()), longest=longest, holes=self.holes)
+        self._longest = int(options.get("block_registers") or self.longest_block)
+        self.blocks = self._cut(holes=self.holes)
         self._limits = _limits(options)
         self.address = int(options["address"])
         self.bus = self._bus()
@@ -252,6 +255,9 @@ class ModbusMeter(EnergyMeter):
         """Overridden where the fields come from elsewhere."""
         found = {quantity: getattr(self, quantity, None) for quantity in QUANTITIES}
         return {quantity: at for quantity, at in found.items() if isinstance(at, Field)}
+
+    def _cut(self, *, holes: int) -> tuple[Block, ...]:
+        return blocks_of(tuple(self.fields.values()), longest=self._longest, holes=holes)
 
     def _bus(self) -> SerialBus:
         name = str(self.options["bus"])
@@ -286,10 +292,22 @@ class ModbusMeter(EnergyMeter):
             request = Request(self.address, block.function, block.start, block.count)
             try:
                 answer = await self.bus.ask(request)
+            except ExceptionAnswer as error:
+                self._read_finer()
+                raise self._named(error) from error
             except HalError as error:
                 raise self._named(error) from error
             words.update(((block.function, block.start + i), w) for i, w in enumerate(answer))
         return tuple(self._raw_values(words))
+
+    def _read_finer(self) -> None:
+        """A refused meter may have none of the registers that are read over: from now on each
+        group of fields is asked for by itself."""
+        finer = self._cut(holes=0)
+        if finer != self.blocks:
+            log.warning("%s refused a long read; from now on it gets %d short ones per reading",
+                        self.name, len(finer))
+            self.blocks = finer
 
     def _raw_values(self, words: Mapping[tuple[int, int], int]) -> list[RawValue]:
         found: list[RawValue] = []

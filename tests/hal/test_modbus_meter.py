@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support import aio
 
 from hal.contracts import Parts
-from hal.errors import BadConfig, BadReading
+from hal.errors import BadConfig, BadReading, ExceptionAnswer
 from hal.modbus_meter import (
     BY_KIND,
     HOLDING,
@@ -22,6 +22,7 @@ from hal.modbus_meter import (
     f64,
     i16,
     i32,
+    i64,
     u16,
     u32,
     u64,
@@ -170,6 +171,9 @@ def test_what_a_meter_does_not_have_is_none(bus, device):
         (f32(INPUT, 10, "W"), [0x7FC0, 0x0000]),
         (f32(INPUT, 10, "W"), [0xFFFF, 0xFFFF]),
         (f64(INPUT, 10, "W"), [0xFFFF] * 4),
+        (i16(INPUT, 10, "W"), [0x8000]),
+        (i32(INPUT, 10, "W"), [0x8000, 0x0000]),
+        (i64(INPUT, 10, "W"), [0x8000, 0, 0, 0]),
         (i16(INPUT, 10, "W", no_value=-1), [0xFFFF]),
         (i16(INPUT, 10, "W", no_value=-32768), [0x8000]),
     ],
@@ -311,6 +315,32 @@ def test_shorter_blocks_can_be_asked_for(bus, device):
     aio.run(meter.read())
 
     assert [request[5] for request in bus.line.requests] == [4, 3]
+
+
+def test_a_meter_that_refuses_a_long_read_gets_short_ones_from_then_on(bus, device):
+    del device.registers[INPUT][5]  # nobody asked for it, it lies between
+    meter = made_of(
+        bus, holes=4, energy_import=u16(INPUT, 0, "Wh"), voltage=u16(INPUT, (3, 6, 7), "V")
+    )
+
+    with pytest.raises(ExceptionAnswer):
+        aio.run(meter.read())
+    for _ in range(2):
+        assert aio.run(meter.read()).voltages_v == (0.0, 0.0, 0.0)
+
+    counts = [request[5] for request in bus.line.requests]
+    assert counts == [8, *(1, 1, 2) * 2]
+
+
+def test_a_meter_that_refuses_a_short_read_is_asked_the_same_again(bus, device):
+    device.registers[INPUT].clear()
+    meter = made_of(bus, energy_import=u16(INPUT, 0, "Wh"), voltage=u16(INPUT, (3, 6, 7), "V"))
+
+    for _ in range(3):
+        with pytest.raises(ExceptionAnswer, match=r"^meter 1: .*refused"):
+            aio.run(meter.read())
+
+    assert len(set(bus.line.requests)) == 1
 
 
 # --- configuration ----------------------------------------------------------------------------

@@ -5,12 +5,14 @@ is here; the rest is in tests/hal.
 """
 
 import asyncio
+from dataclasses import fields
 
 import pytest
-from support import aio
+from support import aio, meter_table
 from support.meter_frames import FRAMES, SCENES, record
 from support.modbus_slave import HOLDING, KINDS, ModbusSlave
 
+from hal import registry
 from hal.contracts import Parts
 from hal.errors import (
     BadFrame,
@@ -174,6 +176,41 @@ def test_a_refusal_is_told_without_waiting_out_the_response_time(slave):
 
     assert bus.statistics()[1].exceptions == 1
     bus.close()
+
+
+@pytest.fixture(scope="module")
+def all_models(tmp_path_factory):
+    """One of each model on one line, at the addresses 1, 2, 3 …"""
+    models = {model: address for address, model in enumerate(meter_table.TABLE, 1)}
+    spans = {address: meter_table.spans(model) for model, address in models.items()}
+    port = tmp_path_factory.mktemp("line") / "rs485-1"
+    with ModbusSlave(port, tuple(models.values()), spans=spans) as made:
+        line = LineSettings(port=str(made.port), baudrate=115200, gap_s=0.0, tries=1)
+        one_bus = SerialBus("rs485-1", line)
+        yield made, one_bus, models
+        one_bus.close()
+
+
+@pytest.mark.parametrize("model", meter_table.TABLE)
+def test_every_model_is_read_as_its_whole_map_says(all_models, model):
+    on_line, one_bus, models = all_models
+    address = models[model]
+    meter_table.show(model, on_line[address])
+    options = {"bus": "rs485-1", "address": address}
+    driver = registry.build("meter", model, "meter 1", 1, options, Parts({"rs485-1": one_bus}))
+
+    found = aio.run(driver.read())
+
+    wanted = meter_table.expected(model)
+    for told in fields(wanted):
+        value = getattr(wanted, told.name)
+        assert getattr(found, told.name) == (
+            value if value is None or told.name.endswith("_wh") else pytest.approx(value, rel=1e-5)
+        ), told.name
+
+
+def test_every_driver_of_a_model_is_in_the_table():
+    assert set(meter_table.TABLE) == set(registry.names("meter")) - {"sim", "generic_modbus"}
 
 
 @pytest.mark.parametrize("name", SCENES)

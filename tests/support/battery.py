@@ -341,21 +341,23 @@ class InputRules:
 class MeterBench(Protocol):
     meter: EnergyMeter
 
-    def show(self, register_wh: int) -> None:
-        """The register stands at this."""
+    def show(self, register_wh: int) -> int | None:
+        """The register stands at this, or at what is told: the nearest that its coding can."""
         ...
 
     def lose(self) -> None: ...
+
+    def restore(self) -> None: ...
 
 
 class MeterRules:
     @pytest.mark.parametrize("register_wh", [0, 1, 14_320, 16_777_216])
     def test_the_register_is_told_as_it_stands(self, bench: MeterBench, register_wh: int) -> None:
-        bench.show(register_wh)
+        told_wh = bench.show(register_wh)
 
         reading = run(bench.meter.read())
 
-        assert reading.energy_import_wh == register_wh
+        assert reading.energy_import_wh == (register_wh if told_wh is None else told_wh)
         assert type(reading.energy_import_wh) is int
 
     def test_a_silent_meter_raises(self, bench: MeterBench) -> None:
@@ -363,6 +365,16 @@ class MeterRules:
 
         with pytest.raises(HalError):
             run(bench.meter.read())
+
+    def test_a_meter_that_was_lost_is_read_again_when_it_is_back(self, bench: MeterBench) -> None:
+        told_wh = bench.show(14_300)
+        bench.lose()
+        with pytest.raises(HalError):
+            run(bench.meter.read())
+
+        bench.restore()
+
+        assert run(bench.meter.read()).energy_import_wh == (told_wh or 14_300)
 
 
 class IndicatorBench(Protocol):

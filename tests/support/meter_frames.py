@@ -6,13 +6,15 @@ The slave is pymodbus, the master our drivers. A recording of a real meter has t
 
 import asyncio
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from support import meter_table
 from support.modbus_slave import HOLDING, KINDS, ModbusSlave, Registers
 
+from hal import registry
 from hal.contracts import Parts
-from hal.meters import eastron_sdm120, eastron_sdm630, generic_modbus
 from hal.rtu import LineSettings
 from hal.serialbus import SerialBus
 from hal.sim.rs485 import Recorder
@@ -56,23 +58,38 @@ def show_generic(registers: Registers) -> None:
     registers.put(0x194, -123_456, KINDS.INT32, function=HOLDING)
 
 
-SCENES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "eastron_sdm630": (eastron_sdm630, show_sdm630, {}),
-    "eastron_sdm120": (eastron_sdm120, show_sdm120, {}),
-    "generic_modbus": (generic_modbus, show_generic, GENERIC_OPTIONS),
+#: By driver: what its meter shows, and the options beyond line and address.
+SCENES: dict[str, tuple[Any, dict[str, Any]]] = {
+    **{name: (partial(meter_table.show, name), {}) for name in meter_table.TABLE},
+    "eastron_sdm630": (show_sdm630, {}),
+    "eastron_sdm120": (show_sdm120, {}),
+    "generic_modbus": (show_generic, GENERIC_OPTIONS),
 }
+
+
+def driver_of(recording: str) -> str:
+    """The driver a recording belongs to: `abb_b23` and `abb_b23@workshop` are both of abb_b23."""
+    return recording.partition("@")[0]
+
+
+def recordings() -> tuple[str, ...]:
+    """The names of all that was recorded, the bytes of real meters too."""
+    return tuple(sorted(path.stem for path in FRAMES.glob("*.txt")
+                        if driver_of(path.stem) in SCENES))
 
 
 def record(name: str) -> list[str]:
     """The frames of one reading of the scene `name`."""
-    driver, show, options = SCENES[name]
+    show, options = SCENES[name]
     recorder = Recorder()
-    with tempfile.TemporaryDirectory() as folder, ModbusSlave(Path(folder) / "line") as slave:
+    spans = {1: meter_table.spans(name)} if name in meter_table.TABLE else None
+    with (tempfile.TemporaryDirectory() as folder,
+          ModbusSlave(Path(folder) / "line", spans=spans) as slave):
         show(slave[1])
         bus = SerialBus("line", LineSettings(port=str(slave.port), gap_s=0.01, timeout_s=2.0))
         bus.listen(recorder)
         chosen = {"bus": "line", "address": 1} | options
-        made = driver.Meter(name, 1, chosen, Parts(buses={"line": bus}))
+        made = registry.build("meter", name, name, 1, chosen, Parts(buses={"line": bus}))
         asyncio.run(made.read())
         bus.close()
     return recorder.lines
@@ -81,5 +98,5 @@ def record(name: str) -> list[str]:
 if __name__ == "__main__":
     for name in SCENES:
         text = "\n".join((f"# {name}, recorded against a pymodbus slave at address 1",
-                          *record(name)))  # fmt: skip
+                          *record(name)))
         (FRAMES / f"{name}.txt").write_text(text + "\n", encoding="ascii")

@@ -18,7 +18,7 @@ import threading
 import time
 import tty
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -81,8 +81,14 @@ class Registers:
 class ModbusSlave:
     """Devices at `addresses` behind one port; `port` is a link that survives unplug and replug."""
 
-    def __init__(self, port: Path, addresses: tuple[int, ...] = (1,)):
+    def __init__(
+        self, port: Path, addresses: tuple[int, ...] = (1,), *,
+        spans: Mapping[int, Iterable[tuple[int, int]]] | None = None,
+    ):
+        """`spans`: by address the stretches of registers (start, number) that a device has, where
+        it is not the first 0x400; what lies outside is refused."""
         self.port = port
+        self._spans = spans or {}
         self.devices = {address: Registers(address) for address in addresses}
         self.requests: list[tuple[int, int, int, int]] = []  # address, function, start, count
         self.frames: list[tuple[str, bytes]] = []  # as the slave saw them, before any fault
@@ -180,7 +186,8 @@ class ModbusSlave:
 
     def _device(self, address: int) -> SimDevice:
         def zeros() -> list[SimData]:
-            return [SimData(0, count=TOP, values=0, datatype=DataType.REGISTERS)]
+            return [SimData(start, count=count, values=0, datatype=DataType.REGISTERS)
+                    for start, count in self._spans.get(address, ((0, TOP),))]
 
         bits = SimData(0, count=16, values=False, datatype=DataType.BITS)
         registers = self.devices[address]
