@@ -10,7 +10,7 @@ REAL ?= $(if $(shell command -v apt-get 2>/dev/null),required,)
 CSMS ?=
 ID ?= CP001
 
-.PHONY: help run test check conformance bench clean release
+.PHONY: help run test check conformance bench clean release deb deb-check
 
 help:
 	@echo "make run                      charge a simulated car against the embedded central system"
@@ -19,7 +19,9 @@ help:
 	@echo "make test                     every check and every test"
 	@echo "make conformance              docs/conformance-16.md from the marks of the tests"
 	@echo "make bench                    the figures, each beside its goal"
-	@echo "make release                  a signed bundle in dist/ (VERSION=, KEY=, CERTIFICATE=, EXTRA=pi)"
+	@echo "make release                  a signed bundle in dist/ (VERSION=, KEY=, CERTIFICATE=, MACHINE=aarch64)"
+	@echo "make deb                      a Debian package in dist/ (VERSION=, ARCH=amd64 or arm64)"
+	@echo "make deb-check                lintian, and install, upgrade, remove, purge in Debian 12 and 13 (as root)"
 	@echo "make clean                    remove what the above made"
 
 $(STAMP): pyproject.toml deploy/bootstrap
@@ -47,7 +49,13 @@ bench: $(STAMP)
 	$(BIN)/python -m bench
 
 release: $(STAMP)
-	$(BIN)/python deploy/make_release.py --out dist $(if $(VERSION),--version $(VERSION)) $(if $(KEY),--key $(KEY) --certificate $(CERTIFICATE)) $(if $(EXTRA),--extra $(EXTRA))
+	$(BIN)/python deploy/make_release.py --out dist $(if $(VERSION),--version $(VERSION)) $(if $(KEY),--key $(KEY) --certificate $(CERTIFICATE)) $(if $(MACHINE),--machine $(MACHINE)) $(if $(ADD),--add $(ADD))
+
+deb: $(STAMP)
+	$(BIN)/python deploy/make_deb.py --out dist $(if $(VERSION),--version $(VERSION)) $(if $(ARCH),--arch $(ARCH))
+
+deb-check: $(STAMP)
+	sh deploy/check_deb $(SUITES)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench .demo

@@ -4,7 +4,8 @@
     python deploy/make_release.py --out dist --key maker.key --certificate maker.pem
     python deploy/make_release.py --install /opt/cpctl          lay out the releases folder itself
 
-Packages are compiled for one machine and one Python: make a release with those of the station.
+The tree holds the libraries for one machine (`--machine`) and several Pythons (libraries.py); the
+Debian package (make_deb.py) is made of the same tree.
 
 `<bundle>.sig` holds the signature for SignedUpdateFirmware, over the whole file, in base64.
 """
@@ -22,14 +23,15 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tomllib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "deploy")]
+
+import libraries  # noqa: E402
 
 from cpctl import slots  # noqa: E402
 from cpctl.services import release  # noqa: E402
@@ -47,7 +49,7 @@ import sys
 
 here = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 paths = [here, os.path.join(here, "lib")]
-sys.path[0:1] = paths
+sys.path[0:0 if sys.flags.safe_path else 1] = paths
 os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # for the processes that this one starts
 os.environ["PYTHONSAFEPATH"] = "1"
 
@@ -60,9 +62,10 @@ sys.exit(main())
 # --- the tree ------------------------------------------------------------------------------------
 
 
-def make_tree(into: Path, version: str, *, dependencies: bool, more: Sequence[str] = ()) -> None:
-    """All that is needed to run, in the new folder `into`, and the packages `more`. Without
-    `dependencies` those of the interpreter that runs it are used."""
+def make_tree(into: Path, version: str, *, dependencies: bool, machine: str = "",
+              more: Sequence[str] = ()) -> None:
+    """All that is needed to run on `machine` (without it: on this one), in the folder `into`, and
+    the packages `more`. Without `dependencies` those of the interpreter that runs it are used."""
     for package in PACKAGES:
         for file in sorted((ROOT / package).rglob("*")):
             if file.suffix in KEPT and file.is_file():
@@ -76,19 +79,22 @@ def make_tree(into: Path, version: str, *, dependencies: bool, more: Sequence[st
     program.write_text(PROGRAM)
     program.chmod(0o755)
     if dependencies:
-        _install_dependencies(into / "lib", more)
+        libraries.lay_out(into / "lib", machine or platform.machine(), more)
 
 
-def _project() -> dict[str, Any]:
-    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return project
-
-
-def _install_dependencies(into: Path, more: Sequence[str]) -> None:
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(into),
-                    *_project()["dependencies"], *more], check=True)
-    for left in [*into.rglob("__pycache__"), into / "bin"]:
-        shutil.rmtree(left, ignore_errors=True)
+def make_slot(root: Path, version: str, *, dependencies: bool, machine: str = "",
+              more: Sequence[str] = ()) -> Path:
+    """A new slot in the releases folder `root`, as a bundle would make it, and the launcher."""
+    slot = Path(slots.folder(str(root), version))
+    slot.parent.mkdir(parents=True, exist_ok=True)
+    slot.mkdir()
+    make_tree(slot, version, dependencies=dependencies, machine=machine, more=more)
+    made_for = (machine or platform.machine()) if dependencies else "any"
+    (slot / release.MANIFEST).write_bytes(manifest_of(slot, version, made_for))
+    launcher = root / "launch"
+    shutil.copyfile(ROOT / "cpctl" / "slots.py", launcher)
+    launcher.chmod(0o755)
+    return slot
 
 
 # --- the bundle ----------------------------------------------------------------------------------
@@ -183,15 +189,15 @@ def _load_key(file: Path) -> Any:
 
 
 def make_bundle(out: Path, version: str, *, key: Any, certificate: bytes,
-                dependencies: bool = True, more: Sequence[str] = ()) -> Path:
+                dependencies: bool = True, machine: str = "", more: Sequence[str] = ()) -> Path:
     """`<out>/cpctl-<version>.tar.gz`, and its signature beside it."""
     out.mkdir(parents=True, exist_ok=True)
     tree = out / f"tree-{version}"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir()
-    make_tree(tree, version, dependencies=dependencies, more=more)
-    machine = platform.machine() if dependencies else "any"
-    manifest = manifest_of(tree, version, machine)
+    make_tree(tree, version, dependencies=dependencies, machine=machine, more=more)
+    made_for = (machine or platform.machine()) if dependencies else "any"
+    manifest = manifest_of(tree, version, made_for)
     bundle = out / f"cpctl-{version}.tar.gz"
     pack(tree, manifest, bundle, signature=sign(key, manifest), signer=certificate)
     whole = base64.b64encode(sign(key, bundle.read_bytes())).decode()
@@ -200,17 +206,10 @@ def make_bundle(out: Path, version: str, *, key: Any, certificate: bytes,
     return bundle
 
 
-def install(root: Path, version: str, *, dependencies: bool = True, more: Sequence[str] = ()
-            ) -> None:
+def install(root: Path, version: str, *, dependencies: bool = True, machine: str = "",
+            more: Sequence[str] = ()) -> None:
     """The first release in the releases folder `root`, with its launcher."""
-    slot = Path(slots.folder(str(root), version))
-    slot.parent.mkdir(parents=True, exist_ok=True)
-    slot.mkdir()
-    make_tree(slot, version, dependencies=dependencies, more=more)
-    (slot / release.MANIFEST).write_bytes(manifest_of(slot, version, platform.machine()))
-    launcher = root / "launch"
-    shutil.copyfile(ROOT / "cpctl" / "slots.py", launcher)
-    launcher.chmod(0o755)
+    make_slot(root, version, dependencies=dependencies, machine=machine, more=more)
     slots.point(str(root), version)
 
 
@@ -222,9 +221,8 @@ def _words() -> argparse.ArgumentParser:
     words.add_argument("--certificate", type=Path, help="its certificate, PEM")
     words.add_argument("--no-dependencies", action="store_true",
                        help="the libraries are those of the interpreter")
-    words.add_argument("--extra", action="append", default=[], metavar="NAME",
-                       choices=sorted(_project()["optional-dependencies"]),
-                       help="with an extra of the project: pi brings the drivers' libraries")
+    words.add_argument("--machine", choices=sorted(libraries.MACHINES), default=platform.machine(),
+                       help="of the station, as `uname -m` tells it (default: %(default)s)")
     words.add_argument("--add", action="append", default=[], metavar="PACKAGE",
                        help="with this package too: a name, or the folder of a vendor's handlers")
     words.add_argument("--install", type=Path, metavar="FOLDER",
@@ -238,9 +236,8 @@ def _done(asked: argparse.Namespace) -> str:
         raise ValueError(f"version {asked.version!r}: letters, digits and .+_~- only, at most 50")
     if bool(asked.key) != bool(asked.certificate):
         raise ValueError("--key and --certificate go together")
-    more = [one for name in asked.extra for one in _project()["optional-dependencies"][name]]
-    more += asked.add
-    how: dict[str, Any] = {"dependencies": not asked.no_dependencies, "more": more}
+    how: dict[str, Any] = {"dependencies": not asked.no_dependencies, "machine": asked.machine,
+                           "more": asked.add}
     if asked.install:
         if Path(slots.folder(str(asked.install), asked.version)).exists():
             raise ValueError(f"release {asked.version} is in {asked.install} already; "
@@ -258,9 +255,9 @@ def _done(asked: argparse.Namespace) -> str:
 
 def main() -> int:
     try:
-        print(_done(_words().parse_args()))  # noqa: T201
+        print(_done(_words().parse_args()))
     except (OSError, ValueError, subprocess.CalledProcessError) as problem:
-        print(f"make_release: {problem}", file=sys.stderr)  # noqa: T201
+        print(f"make_release: {problem}", file=sys.stderr)
         return 1
     return 0
 
