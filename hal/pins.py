@@ -51,9 +51,11 @@ class InputLine(ABC):
         """True: on. Raises DeviceGone."""
 
     @abstractmethod
-    def listen(self, listener: Callable[[bool], None]) -> None:
-        """Call `listener(on)` after edges, from any thread, with the level read then. An edge is a
-        hint: it may be lost, so what matters is also read from time to time."""
+    def listen(self, listener: Callable[[bool | None], None]) -> None:
+        """Call `listener(on)` after edges, from any thread, with the level read then; None: it
+        cannot be read any more, and nothing will be told again. To be called in the event loop.
+        An edge is a hint: it may be lost, so what matters is also read from time to time.
+        Raises DeviceGone (the line tells no edges)."""
 
     @abstractmethod
     def close(self) -> None:
