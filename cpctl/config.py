@@ -176,7 +176,7 @@ def _layout(one: EvseSpec, supply_phases: int) -> EvseLayout:
 
 def _inputs(one: EvseSpec) -> tuple[str, ...]:
     """Those with a wire of their own, then those that the pilot board watches."""
-    watched = registry.load("pilot", one.pilot.driver).watches
+    watched = registry.load("pilot", one.pilot.driver).watched(one.pilot.options)
     return (*one.inputs, *(name for name in watched if name not in one.inputs))
 
 

@@ -100,9 +100,16 @@ class ControlPilot(Device):
     #: Safety inputs that the board watches itself (names as in the configuration: rcd, ground …);
     #: those that are bad now stand in `PilotReading.alarms`.
     watches: ClassVar[tuple[str, ...]] = ()
+    #: A board that hears nothing from us withdraws its offer by itself.
+    silence_timeout: ClassVar[bool] = False
     #: The board closes a contactor of its own when current is on offer and the car asks; it can
     #: be told to open it (`cut`). What `contactor = { driver = "board" }` needs.
     switches: ClassVar[bool] = False
+
+    @classmethod
+    def watched(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """What of `watches` a board with these options really watches."""
+        return cls.watches
 
     @abstractmethod
     async def read(self) -> PilotReading: ...

@@ -120,6 +120,7 @@ class _Job:
     tries: int
     until: float | None  # monotonic; not sent any more after that; None: must be done
     done: Callable[[Answer | HalError], None]
+    wanted: Callable[[], bool] | None = None  # asked just before it is sent
     tried: int = 0
     sent_at: float = 0.0
     given_up: bool = False
@@ -201,12 +202,14 @@ class SerialBus:
         urgent: bool = False,
         tries: int | None = None,
         wait_s: float = 10.0,
+        wanted: Callable[[], bool] | None = None,
     ) -> Answer:
         """The answer to `request`; without a request: see that the port is open.
 
         `urgent` writes pass everything, the quiet time too; urgent reads only what waits.
-        `wait_s` bounds the time in the queue. Raises DeviceTimeout, CrcError, BadFrame,
-        ExceptionAnswer, DeviceGone.
+        `wait_s` bounds the time in the queue. `wanted` is asked by the worker just before sending:
+        what a later order has overtaken is not sent, and DeviceTimeout says so. Raises
+        DeviceTimeout, CrcError, BadFrame, ExceptionAnswer, DeviceGone.
         """
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Answer | HalError] = loop.create_future()
@@ -221,7 +224,7 @@ class SerialBus:
             except RuntimeError:
                 log.debug("%s: an answer came after its event loop had ended", self.name)
 
-        job = self._submit(request, done, urgent=urgent, tries=tries, wait_s=wait_s)
+        job = self._submit(request, done, urgent=urgent, tries=tries, wait_s=wait_s, wanted=wanted)
         try:
             async with asyncio.timeout(wait_s + self._longest_exchange_s(job)):
                 return _unwrap(await outcome)
@@ -252,6 +255,10 @@ class SerialBus:
             job.given_up = not must_happen
             raise DeviceTimeout(f"{self.name}: {request} is not done after {wait_s:g} s")
         return _unwrap(results[0])
+
+    def tell_now(self, request: Request) -> None:
+        """As `ask_now` with `must_happen`, and not waited for."""
+        self._submit(request, lambda _: None, urgent=True, tries=1, wait_s=None)
 
     async def read_registers(
         self, address: int, start: int, count: int, *, function: int = READ_INPUT
@@ -309,10 +316,11 @@ class SerialBus:
         urgent: bool,
         tries: int | None,
         wait_s: float | None,
+        wanted: Callable[[], bool] | None = None,
     ) -> _Job:
         until = None if wait_s is None else self._clock.monotonic() + wait_s
         passes = urgent and request is not None and request.look is None
-        job = _Job(request, passes, tries or self.settings.tries, until, done)
+        job = _Job(request, passes, tries or self.settings.tries, until, done, wanted)
         with self._wake:
             if self._closing:
                 raise DeviceGone(f"{self.name} is closed")
@@ -386,6 +394,9 @@ class SerialBus:
         now = self._clock.monotonic()
         if job.given_up or (job.until is not None and now > job.until):
             job.answer(DeviceTimeout(f"{self.name}: too many requests, this one waited too long"))
+            return
+        if job.wanted is not None and not job.wanted():
+            job.answer(DeviceTimeout(f"{self.name}: overtaken by a later order, not sent"))
             return
         try:
             exchange = self._opened(urgent=job.urgent)
