@@ -85,6 +85,10 @@ class CardReader(Device):
     def cards(self) -> AsyncIterator[CardUid]:
         """Each card once per tap, as it is held to the reader. Raises DeviceGone on loss."""
 
+    def signal(self, *, accepted: bool) -> None:
+        """Show at the reader what was decided about its last card, where it has lights or a buzzer
+        of its own. A courtesy: quick, raises nothing, and may come to nothing."""
+
 
 class EnergyMeter(Device):
     @abstractmethod

@@ -28,7 +28,7 @@ from cpctl.core.events import (
 from cpctl.core.values import IdToken
 from cpctl.core.views import StationPicture
 from cpctl.runtime.pilot_keeper import PilotKeeper
-from cpctl.runtime.polling import Nap, Steady, leaves_c, turns_bad
+from cpctl.runtime.polling import Nap, Steady, leaves_c, newest, turns_bad
 from cpctl.runtime.power_gate import PowerGate
 from hal.contracts import (
     CardReader,
@@ -143,6 +143,7 @@ class Devices:
         self._readers = {one.id: _Unit("reader", None, one.device.name, one.device)
                          for one in fitted.readers}
         self._card_listeners: list[CardListener] = []
+        self._asking: dict[str, FittedReader] = {}  # those whose last card is not decided about
         self._steady_pilots = {evse: Steady(leaves_c) for evse in self._pilots}
         self._steady_inputs = {key: Steady(turns_bad) for key in self._inputs}
 
@@ -236,12 +237,20 @@ class Devices:
         self._move(evse, "unlock")
 
     def show(self, evse: int | None, pattern: str) -> None:
-        """Lights. `evse` None: at all EVSEs, since no reader of ours has lights of its own."""
+        """Lights. `evse` None: at all EVSEs. What becomes of a card is shown at its reader too."""
+        if pattern in PASSING:
+            self._signal(evse, accepted=pattern == "card_accepted")
         for number, unit in self._indicators.items():
             if evse in (None, number):
                 if pattern not in PASSING:
                     unit.lasting = pattern
                 unit.orders.put_nowait(pattern)
+
+    def _signal(self, evse: int | None, *, accepted: bool) -> None:
+        for one in tuple(self._asking.values()):
+            if evse is None or not one.evses or evse in one.evses:
+                del self._asking[one.id]
+                one.device.signal(accepted=accepted)
 
     def relight(self) -> None:
         """The settings of the lights have changed."""
@@ -429,6 +438,7 @@ class Devices:
         async for card in cards:
             for listener in tuple(self._card_listeners):
                 listener(one.id, card)
+            self._asking[one.id] = one
             if card.random:
                 self._post(CardUnusable(one.id, one.evses))
             else:
@@ -469,7 +479,8 @@ class Devices:
         self._find(unit)
         passing, adjusted = False, None
         while True:
-            pattern = await _next_pattern(unit, back_after_s=PASSING_S if passing else None)
+            pattern = await newest(unit.orders, else_after_s=PASSING_S if passing else None)
+            pattern = unit.lasting if pattern is None else pattern
             async with asyncio.timeout(READ_LIMIT_S):
                 lights = self.lights()
                 if unit.device.adjusts and lights != adjusted:
@@ -477,15 +488,3 @@ class Devices:
                     await unit.device.adjust(intensity_percent=lights[0], blink_times=lights[1])
                 await unit.device.show(pattern)
             passing = pattern in PASSING
-
-
-async def _next_pattern(unit: _Unit, back_after_s: float | None) -> str:
-    """The newest pattern asked for; the lasting one, when nothing is for so long."""
-    try:
-        async with asyncio.timeout(back_after_s):
-            pattern = await unit.orders.get()
-    except TimeoutError:
-        return unit.lasting
-    while not unit.orders.empty():
-        pattern = unit.orders.get_nowait()
-    return pattern

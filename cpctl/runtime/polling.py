@@ -34,6 +34,18 @@ class Nap:
             self._wake.clear()
 
 
+async def newest(orders: asyncio.Queue[str], else_after_s: float | None) -> str | None:
+    """The newest of what is ordered, older orders dropped; None: nothing was, for so long."""
+    try:
+        async with asyncio.timeout(else_after_s):
+            order = await orders.get()
+    except TimeoutError:
+        return None
+    while not orders.empty():
+        order = orders.get_nowait()
+    return order
+
+
 class Steady:
     """What polled samples make of themselves: a state counts once seen `SAMPLES` times in a row.
 

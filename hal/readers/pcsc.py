@@ -1,6 +1,7 @@
 """Contactless card readers over PC/SC (pcscd and pyscard's low-level calls).
 
-Source: PC/SC part 3, pseudo-APDU FF CA 00 00 00 (UID); pcsc-lite's SCardGetStatusChange.
+Source: PC/SC part 3, pseudo-APDU FF CA 00 00 00 (UID); pcsc-lite's SCardGetStatusChange. What
+single models do differently, and their makers' documents: _quirks.py, docs/readers.md.
 Field:  pcscd 1.9.9 with the virtual reader of vsmartcard-vpcd (Debian 12).
 
 One thread per reader blocks in SCardGetStatusChange and costs no wake-ups while nothing happens.
@@ -13,14 +14,29 @@ A card that lies on the reader when we begin to look, or look again, is no tap.
 import asyncio
 import contextlib
 import logging
-import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from hal.contracts import CardReader, Option, Parts
 from hal.errors import DeviceGone, HalError
+from hal.readers._pcsc_words import (
+    CANCELLED,
+    LINK_ERRORS,
+    NO_ACCESS,
+    NO_READERS,
+    READER_ERRORS,
+    SHARING_VIOLATION,
+    TIMEOUT,
+    UNKNOWN_READER,
+    chosen_by,
+    import_scard,
+    no_reader,
+    reason,
+)
+from hal.readers._quirks import ESCAPE, Manners, Say, checked, quirk_of
+from hal.readers._uid import DEBOUNCE, UID_OPTIONS, card_of
 from hal.values import CardUid
 
 log = logging.getLogger(__name__)
@@ -32,62 +48,29 @@ BACK_OFF_S = (0.1, 0.25, 0.5, 1.0)
 OPEN_S = 10.0  # pcscd may have to be started by its socket first
 CLOSE_TRIES = 250  # times 20 ms
 SPIN_S = 0.005  # a wait that ends sooner without news is an error, not a wait
+HUNG_S = 15.0  # a card that is not read by then: reader or pcscd hang
+SICK_AFTER = 3  # cards in a row that the reader could not be asked for
+SIGNAL_OLD_S = 3.0  # a decision that could not be shown by then is not shown any more
+NUDGE_S = 0.2
 
-# Return codes of pcsc-lite, unsigned. Source: pcsclite.h
-INVALID_HANDLE = 0x80100003
-CANCELLED = 0x80100002
-UNKNOWN_READER = 0x80100009
-TIMEOUT = 0x8010000A
-SHARING_VIOLATION = 0x8010000B
-NO_SERVICE = 0x8010001D
-SERVICE_STOPPED = 0x8010001E
-COMMUNICATION = 0x80100013
-NO_READERS = 0x8010002E
-NO_ACCESS = frozenset({0x8010006A, 0x80100027})  # SCARD_W_SECURITY_VIOLATION, SCARD_E_NO_ACCESS
-#: the way to the daemon is broken, not the card
-LINK_ERRORS = frozenset({INVALID_HANDLE, NO_SERVICE, SERVICE_STOPPED, COMMUNICATION})
+Exchange = Callable[[list[int]], tuple[int, bytes]]  # an APDU; the return code and the answer
 
 
 class _Lost(Exception):
-    """The round could not be finished; the text says why and what to do."""
+    """The round could not be finished; the text says why and what to do. `lasting`: patience
+    will not help."""
 
-
-def uid_text(uid: bytes, options: Mapping[str, Any]) -> str:
-    """The UID as it goes to the central system: order, then `truncate` bytes, case, separator."""
-    ordered = uid[::-1] if options.get("byte_order", "normal") == "reversed" else uid
-    kept = ordered[: options.get("truncate") or None]
-    text = str(options.get("separator", "")).join(f"{byte:02X}" for byte in kept)
-    text = text.lower() if options.get("case", "upper") == "lower" else text
-    return f"{options.get('prefix', '')}{text}"
-
-
-def is_random(uid: bytes) -> bool:
-    """A UID drawn anew at each tap. Source: ISO/IEC 14443-3, single size UID with uid0 = 08."""
-    return len(uid) == 4 and uid[0] == 0x08
-
-
-def chosen_by(pattern: str) -> Callable[[str], bool]:
-    """Whether a reader's name is meant: part of the name, * for anything; SAM slots never are."""
-    wanted = re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.IGNORECASE)
-    sam = re.compile(r"\bSAM\b")
-    return lambda name: wanted.search(name) is not None and sam.search(name) is None
-
-
-def import_scard() -> Any:
-    """pyscard's low-level module. Raises DeviceGone when it is not installed."""
-    try:
-        from smartcard import scard
-    except ImportError as error:
-        raise DeviceGone(f"pyscard cannot be imported ({error}); "
-                         "pip install 'cpctl[pi]'") from error
-    return scard
+    def __init__(self, text: str, *, lasting: bool = False) -> None:
+        super().__init__(text)
+        self.lasting = lasting
 
 
 class Watcher:
     """The blocking part: watches the readers and tells of taps. Runs in a thread of its own.
 
-    `ready()` is called once, when a reader is first watched; `tapped(card)` for each tap. `run`
-    returns when stopped and raises DeviceGone when what it needs was away for `patience_s`.
+    `ready()` is called once, when a reader is first watched; `tapped(card)` for each tap;
+    `reading(True)` before a card is asked and `reading(False)` after. `run` returns when stopped
+    and raises DeviceGone when what it needs was away for `patience_s`.
     """
 
     def __init__(
@@ -98,6 +81,7 @@ class Watcher:
         *,
         ready: Callable[[], None],
         tapped: Callable[[CardUid], None],
+        reading: Callable[[bool], None] = lambda is_reading: None,
         monotonic_s: Callable[[], float] = time.monotonic,
         nap: Callable[[float], object] | None = None,
     ) -> None:
@@ -106,6 +90,7 @@ class Watcher:
         self._options = options
         self._ready = ready
         self._tapped = tapped
+        self._reading = reading
         self._monotonic_s = monotonic_s
         self._stop = threading.Event()
         self._nap = nap or self._stop.wait
@@ -114,6 +99,11 @@ class Watcher:
         self._context_lock = threading.Lock()  # cancel from outside, release from inside
         self._states: dict[str, int] = {}
         self._seen: dict[str, tuple[bytes, float]] = {}  # reader -> last UID, when it was there
+        self._manners = Manners(name, buzzer=options.get("buzzer"),
+                                feedback=bool(options.get("feedback", True)))
+        self._signal: tuple[bool, float] | None = None  # accepted?, when it was decided
+        self._last: str | None = None  # the reader of the last tap
+        self._failed = 0  # cards in a row the reader could not be asked for
         self._was_ready = False
         self._calm = False  # a wait has worked since the last error
 
@@ -132,7 +122,8 @@ class Watcher:
                     failing_since_s = now_s if failing_since_s is None else failing_since_s
                     self._forget_context()
                     patience_s = self._options.get("patience_s", 3.0)
-                    if not self._was_ready or now_s - failing_since_s >= patience_s:
+                    late = now_s - failing_since_s >= patience_s
+                    if lost.lasting or late or not self._was_ready:
                         raise DeviceGone(f"{self.name}: {lost}") from lost
                     log.debug("%s: %s; looking again", self.name, lost)
                     self._nap(BACK_OFF_S[min(tries, len(BACK_OFF_S) - 1)])
@@ -144,6 +135,19 @@ class Watcher:
         """From any thread: end the wait. To be repeated until the thread has ended, since a
         cancel that comes just before the wait is lost."""
         self._stop.set()
+        self._cancel()
+
+    def signal(self, *, accepted: bool) -> None:
+        """From any thread: show at the reader of the last card what was decided about it."""
+        self._signal = accepted, self._monotonic_s()
+        self._cancel()
+
+    def nudge(self) -> None:
+        """Once more, where a signal came just before the wait."""
+        if self._signal is not None:
+            self._cancel()
+
+    def _cancel(self) -> None:
         with self._context_lock:
             if self._context is not None:
                 self._scard.SCardCancel(self._context)
@@ -155,6 +159,7 @@ class Watcher:
         if self._context is None:
             self._make_context()
         readers = self._readers()
+        self._show_signal()
         watched = [(PLUG_AND_PLAY, 0)]
         watched += [(reader, self._states.get(reader, 0)) for reader in readers]
         known = all(reader in self._states for reader in readers)
@@ -163,11 +168,11 @@ class Watcher:
         lasted = self._monotonic_s() - began_s >= SPIN_S
         self._calm = self._calm or lasted
         if code in (TIMEOUT, CANCELLED, UNKNOWN_READER):
-            if code != TIMEOUT and not self._stop.is_set():
+            if code != TIMEOUT and self._signal is None and not self._stop.is_set():
                 self._nap(BACK_OFF_S[0])
             return
         if code != 0:
-            raise _Lost(_reason(code))
+            raise _Lost(reason(code))
         news = [(reader, state) for reader, state, _ in told if reader != PLUG_AND_PLAY]
         is_news = any(self._is_news(*one) for one in news)
         if not is_news and not lasted:
@@ -187,7 +192,7 @@ class Watcher:
         self._states.clear()
         code, context = self._call("SCardEstablishContext", self._scard.SCARD_SCOPE_SYSTEM)
         if code != 0:
-            raise _Lost(_reason(code))
+            raise _Lost(reason(code))
         with self._context_lock:
             self._context = context
 
@@ -201,16 +206,18 @@ class Watcher:
         """Names of the readers meant. Raises _Lost when there is none."""
         code, names = self._call("SCardListReaders", self._context, [])
         if code not in (0, NO_READERS):
-            raise _Lost(_reason(code))
+            raise _Lost(reason(code))
         names = list(names) if code == 0 else []
         chosen = [name for name in names if self._chosen(name)]
         for gone in self._states.keys() - set(chosen):
-            del self._states[gone]
+            self._drop(gone)
         if not chosen:
-            found = ", ".join(repr(name) for name in names) or "none"
-            raise _Lost(f"no PC/SC reader matches {self._options.get('reader', '')!r} "
-                        f"(found: {found}); check its USB plug and the option 'reader'")
+            raise _Lost(no_reader(str(self._options.get("reader", "")), names))
         return chosen
+
+    def _drop(self, reader: str) -> None:
+        del self._states[reader]
+        self._manners.forget(reader)
 
     def _is_news(self, reader: str, state: int) -> bool:
         changed: int = self._scard.SCARD_STATE_CHANGED
@@ -222,8 +229,10 @@ class Watcher:
         before = self._states.get(reader)
         self._states[reader] = state & ~scard.SCARD_STATE_CHANGED
         if state & (scard.SCARD_STATE_UNKNOWN | scard.SCARD_STATE_UNAVAILABLE):
-            del self._states[reader]
+            self._drop(reader)
             raise _Lost(f"{reader} is gone; check its USB plug")
+        if before is None and self._manners.settle_early(reader):
+            self._directly(reader, lambda say: self._manners.settle(reader, say))
         if not state & scard.SCARD_STATE_PRESENT:
             self._note_leaving(reader, before)
             return
@@ -239,48 +248,110 @@ class Watcher:
             self._seen[reader] = (self._seen[reader][0], self._monotonic_s())
 
     def _take(self, reader: str) -> None:
-        uid = self._uid(reader)
+        self._reading(True)
+        try:
+            uid = self._uid(reader)
+        finally:
+            self._reading(False)
         if uid is None:
             return
+        self._last = reader
         now_s = self._monotonic_s()
         last = self._seen.get(reader)
         self._seen[reader] = (uid, now_s)
         if last is not None and last[0] == uid and now_s - last[1] < self._options["debounce_s"]:
             return
-        self._tapped(CardUid(uid_text(uid, self._options), random=is_random(uid)))
+        self._tapped(card_of(uid, self._options))
 
     def _uid(self, reader: str) -> bytes | None:
         """The card's UID; None when it was pulled early, which is normal. Raises _Lost."""
-        scard = self._scard
-        protocols = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
-        code, card, protocol = self._call(
-            "SCardConnect", self._context, reader, scard.SCARD_SHARE_SHARED, protocols)
-        if code != 0:
-            self._card_failed(reader, code)
-            return None
-        try:
-            pci = scard.SCARD_PCI_T0 if protocol == scard.SCARD_PROTOCOL_T0 else scard.SCARD_PCI_T1
-            code, answer = self._call("SCardTransmit", card, pci, GET_UID)
-        finally:
-            self._call("SCardDisconnect", card, scard.SCARD_LEAVE_CARD)
-        if code != 0:
-            self._card_failed(reader, code)
-            return None
-        said = bytes(byte & 0xFF for byte in answer)
-        uid, status = said[:-2], said[-2:]
+        with self._card(reader) as say:
+            if say is None:
+                return None
+            code, answer = say(GET_UID)
+            if code != 0:
+                self._card_failed(reader, code)
+                return None
+            if self._manners.settle_with_card(reader):
+                self._manners.settle(reader, lambda command: checked(say(list(command))))
+        self._failed = 0
+        uid, status = answer[:-2], answer[-2:]
         if status != b"\x90\x00" or not uid:
             log.warning("%s: a card without an identifier (answer %s); it is not contactless, or "
                         "%s does not know the command", self.name, status.hex(), reader)
             return None
         return uid
 
+    @contextlib.contextmanager
+    def _card(self, reader: str) -> Iterator[Exchange | None]:
+        """A connection to the card in `reader`, left as it is afterwards; None: there is none."""
+        scard = self._scard
+        protocols = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
+        code, card, protocol = self._call(
+            "SCardConnect", self._context, reader, scard.SCARD_SHARE_SHARED, protocols)
+        if code != 0:
+            self._card_failed(reader, code)
+            yield None
+            return
+        pci = scard.SCARD_PCI_T0 if protocol == scard.SCARD_PROTOCOL_T0 else scard.SCARD_PCI_T1
+
+        def say(command: list[int]) -> tuple[int, bytes]:
+            code, answer = self._call("SCardTransmit", card, pci, command)
+            return code, bytes(byte & 0xFF for byte in answer)
+        try:
+            yield say
+        finally:
+            self._call("SCardDisconnect", card, scard.SCARD_LEAVE_CARD)
+
     def _card_failed(self, reader: str, code: int) -> None:
         if code in LINK_ERRORS or code in NO_ACCESS:
-            raise _Lost(_reason(code))
-        if code == SHARING_VIOLATION:
+            raise _Lost(reason(code))
+        if code in READER_ERRORS:
+            self._failed += 1
+            log.warning("%s: %s could not be asked for its card (%#010x)", self.name, reader, code)
+            if self._failed >= SICK_AFTER:
+                self._failed = 0
+                hint = quirk_of(reader).hint
+                raise _Lost(f"{reader} takes no commands ({code:#010x}); plug it anew"
+                            + (f"; {hint}" if hint else ""), lasting=True)
+        elif code == SHARING_VIOLATION:
             log.warning("%s: another program holds the card in %s for itself", self.name, reader)
         else:
             log.debug("%s: card pulled early (%#010x)", self.name, code)
+
+    # --- courtesies ---------------------------------------------------------------------------
+
+    def _show_signal(self) -> None:
+        """Show what was decided about the last card, where its reader can. Never costs a tap."""
+        signal, self._signal = self._signal, None
+        reader = self._last
+        if signal is None or reader is None or reader not in self._states:
+            return
+        accepted, decided_s = signal
+        if self._monotonic_s() - decided_s > SIGNAL_OLD_S:
+            return
+        there = bool(self._states[reader] & self._scard.SCARD_STATE_PRESENT)
+        if not self._manners.may_signal(reader, card_there=there):
+            return
+        if quirk_of(reader).escape:
+            self._directly(reader, lambda say: self._manners.signal(reader, say, accepted=accepted))
+            return
+        with self._card(reader) as card:
+            if card is not None:
+                self._manners.signal(reader, lambda command: checked(card(list(command))),
+                                     accepted=accepted)
+
+    def _directly(self, reader: str, talk: Callable[[Say], None]) -> None:
+        """Have `talk` send escape commands to the reader itself."""
+        scard = self._scard
+        code, handle, _ = self._call(
+            "SCardConnect", self._context, reader, scard.SCARD_SHARE_DIRECT, 0)
+        try:
+            talk(lambda command: checked(
+                (code, b"") if code else self._call("SCardControl", handle, ESCAPE, list(command))))
+        finally:
+            if code == 0:
+                self._call("SCardDisconnect", handle, scard.SCARD_LEAVE_CARD)
 
     def _call(self, function: str, *arguments: Any) -> Any:
         """One call, its return code made unsigned."""
@@ -295,29 +366,19 @@ def _changed(told: Any) -> bool:
     return any(name == PLUG_AND_PLAY and state & 0x2 for name, state, _ in told)
 
 
-def _reason(code: int) -> str:
-    if code in NO_ACCESS:
-        return ("pcscd denies access; install the polkit rule for this user "
-                "(deploy/50-cpctl-pcscd.rules)")
-    if code in LINK_ERRORS:
-        return f"pcscd does not answer ({code:#010x}); see systemctl status pcscd"
-    return f"PC/SC error {code:#010x}; see journalctl -u pcscd"
-
-
 class Reader(CardReader):
     """A PC/SC reader. `open` returns when it is watched."""
 
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("reader", str, "", help="part of the reader's name (pcsc_scan shows it), * allowed"),
-        Option("byte_order", str, "normal", choices=("normal", "reversed")),
-        Option("case", str, "upper", choices=("upper", "lower")),
-        Option("separator", str, "", help="between the bytes"),
-        Option("prefix", str, ""),
-        Option("truncate", int, 0, minimum=0, maximum=10, help="bytes kept; 0: all"),
-        Option("debounce_s", float, 1.0, minimum=0, maximum=10,
-               help="the same card back within this time is the same tap"),
+        *UID_OPTIONS,
+        DEBOUNCE,
         Option("patience_s", float, 3.0, minimum=0, maximum=60,
                help="an absence of reader or pcscd up to this long is bridged in silence"),
+        Option("buzzer", bool, None,
+               help="whether it beeps at each card, where that can be set; without it, as it is"),
+        Option("feedback", bool, True,
+               help="show accepted and refused with its own light and buzzer, where it has them"),
     )
 
     def __init__(self, name: str, evse: int | None, options: Mapping[str, Any], parts: Parts):
@@ -325,11 +386,16 @@ class Reader(CardReader):
         super().__init__(name, evse, {**defaults, **options}, parts)
         self.import_scard: Callable[[], Any] = import_scard
         self._thread: threading.Thread | None = None
+        self._left: threading.Thread | None = None  # one that pcscd did not give back
+        self._patience: asyncio.TimerHandle | None = None  # with the card being read
         self._watcher: Watcher | None = None
         self._seen: asyncio.Queue[CardUid | HalError] = asyncio.Queue()
 
     async def open(self) -> None:
         await self.close()
+        if self._left is not None and self._left.is_alive():
+            raise DeviceGone(f"{self.name}: pcscd still holds a call of ours; plug the reader "
+                             "anew or restart pcscd (systemctl restart pcscd)")
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = loop.create_future()
         seen: asyncio.Queue[CardUid | HalError] = asyncio.Queue()
@@ -348,8 +414,12 @@ class Reader(CardReader):
             with contextlib.suppress(RuntimeError):  # the loop has gone: nobody is left to tell
                 loop.call_soon_threadsafe(hand_over, what)
 
-        self._thread = threading.Thread(
-            target=self._watch, args=(post,), name=f"pcsc {self.name}", daemon=True)
+        def reading(is_reading: bool) -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._clock, is_reading)
+
+        self._thread = threading.Thread(target=self._watch, args=(post, reading),
+                                        name=f"pcsc {self.name}", daemon=True)
         self._thread.start()
         try:
             async with asyncio.timeout(OPEN_S):
@@ -363,6 +433,7 @@ class Reader(CardReader):
             raise
 
     async def close(self) -> None:
+        self._clock(False)
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -373,6 +444,7 @@ class Reader(CardReader):
                 break
             await asyncio.sleep(0.02)
         else:
+            self._left = thread
             log.warning("%s: pcscd holds its thread; it is left behind", self.name)
         self._watcher = None
 
@@ -385,12 +457,30 @@ class Reader(CardReader):
                 raise what
             yield what
 
-    def _watch(self, post: Callable[[CardUid | HalError | None], None]) -> None:
+    def signal(self, *, accepted: bool) -> None:
+        watcher = self._watcher
+        if watcher is not None:
+            watcher.signal(accepted=accepted)
+            asyncio.get_running_loop().call_later(NUDGE_S, watcher.nudge)
+
+    def _clock(self, is_reading: bool) -> None:
+        """A card that is being read has so much time; a reader that hangs is a loss."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        if is_reading:
+            self._patience = asyncio.get_running_loop().call_later(
+                HUNG_S, self._seen.put_nowait, DeviceGone(
+                    f"{self.name}: a card has not been read for {HUNG_S:g} s, the reader or pcscd "
+                    "hangs; plug it anew, or systemctl restart pcscd"))
+
+    def _watch(self, post: Callable[[CardUid | HalError | None], None],
+               reading: Callable[[bool], None]) -> None:
         """The thread's life; however it ends, whoever waits for cards learns it."""
         end: HalError = DeviceGone(f"{self.name}: closed, or its thread has died (see the log)")
         try:
             self._watcher = Watcher(self.name, self.import_scard(), self.options,
-                                    ready=lambda: post(None), tapped=post)
+                                    ready=lambda: post(None), tapped=post, reading=reading)
             self._watcher.run()
         except HalError as error:
             end = error

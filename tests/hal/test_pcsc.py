@@ -21,7 +21,9 @@ from support.fake_pcsc import (
 )
 
 from hal.errors import DeviceGone
-from hal.readers.pcsc import Reader, Watcher, chosen_by, is_random, uid_text
+from hal.readers._pcsc_words import chosen_by
+from hal.readers._uid import is_random, uid_text
+from hal.readers.pcsc import Reader, Watcher
 from hal.values import CardUid
 
 DEFAULTS = {option.name: option.default for option in Reader.OPTIONS}

@@ -133,6 +133,10 @@ class Reader(Faulty, CardReader):
     def __init__(self, *arguments) -> None:
         super().__init__(*arguments)
         self.queue: asyncio.Queue[CardUid | None] = asyncio.Queue()
+        self.signals: list[bool] = []
+
+    def signal(self, *, accepted: bool) -> None:
+        self.signals.append(accepted)
 
     async def cards(self):
         while (card := await self.queue.get()) is not None:
@@ -390,6 +394,27 @@ def test_each_card_is_an_event_and_a_random_one_unusable() -> None:
         assert world.of(CardPresented) == [CardPresented("front", IdToken("04A1B2C3"), (1,))]
         assert world.of(CardUnusable) == [CardUnusable("front", (1,))]
         assert [one[1].text for one in seen] == ["04A1B2C3", "08123456"]
+
+    play(story)
+
+
+def test_what_becomes_of_a_card_is_signalled_once_at_the_reader_that_saw_it() -> None:
+    async def story(world: World) -> None:
+        world.devices.show(1, "card_accepted")  # started from afar: no card was seen
+        world.reader.queue.put_nowait(CardUid("04A1B2C3"))
+        await asyncio.sleep(0.1)
+        world.devices.show(2, "card_accepted")  # an EVSE that this reader does not serve
+        world.devices.show(1, "charging")
+        assert world.reader.signals == []
+
+        world.devices.show(1, "card_refused")
+        world.devices.show(None, "card_accepted")
+        assert world.reader.signals == [False]
+
+        world.reader.queue.put_nowait(CardUid("04A1B2C3"))
+        await asyncio.sleep(0.1)
+        world.devices.show(None, "card_accepted")
+        assert world.reader.signals == [False, True]
 
     play(story)
 

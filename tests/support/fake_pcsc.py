@@ -28,7 +28,7 @@ class FakePcsc:
     """`during_naps` are steps taken one per pause of the driver; give it `nap` as its pause."""
 
     SCARD_SCOPE_SYSTEM = 2
-    SCARD_SHARE_SHARED = 2
+    SCARD_SHARE_SHARED, SCARD_SHARE_DIRECT = 2, 3
     SCARD_LEAVE_CARD = 0
     SCARD_PROTOCOL_T0, SCARD_PROTOCOL_T1 = 1, 2
     SCARD_PCI_T0, SCARD_PCI_T1 = 100, 200
@@ -45,6 +45,12 @@ class FakePcsc:
         self.now_s = 1_000.0
         self.connect_code = 0
         self.answer: list[int] | None = None  # in place of the UID
+        #: what readers answer to commands of their own, by the command; others get 6A 81
+        self.commands: dict[bytes, bytes] = {}
+        self.escapes_pass = False  # libccid with bit 0 of ifdDriverOptions
+        self.said: list[tuple[str, bytes]] = []  # commands of readers' own, by reader
+        self.transmit_code = 0
+        self.hold: threading.Event | None = None  # a card is not answered before it is set
         self.on_end: Callable[[], None] | None = None  # steps are used up
         self._steps: queue.Queue[Step | None] = queue.Queue()
         for step in steps:
@@ -103,23 +109,43 @@ class FakePcsc:
             step(self)
 
     def SCardCancel(self, context: int) -> int:
-        self._steps.put(None)
+        with self._steps.mutex:  # before what is still to come
+            self._steps.queue.appendleft(None)
+            self._steps.unfinished_tasks += 1
+            self._steps.not_empty.notify()
         return 0
 
     def SCardConnect(self, context: int, reader: str, share: int, protocols: int
                      ) -> tuple[int, Any, int]:
         self.calls["connect"] += 1
+        if share == self.SCARD_SHARE_DIRECT:
+            return 0, reader, 0
         if self.connect_code or self.slots[reader].uid is None:
             return _signed(self.connect_code or 0x8010000C), 0, 0
         return 0, reader, self.SCARD_PROTOCOL_T1
 
     def SCardTransmit(self, card: str, pci: int, command: list[int]) -> tuple[int, list[int]]:
+        if self.hold is not None:
+            self.hold.wait(30.0)
+        if self.transmit_code:
+            return _signed(self.transmit_code), []
+        if bytes(command[:2]) != b"\xff\xca":
+            return 0, list(self._own(card, bytes(command)))
         if self.answer is not None:
             return 0, self.answer
         uid = self.slots[card].uid
         if uid is None:  # pulled meanwhile
             return _signed(0x80100069), []
         return 0, [*uid, 0x90, 0x00]
+
+    def SCardControl(self, card: str, code: int, command: list[int]) -> tuple[int, list[int]]:
+        if not self.escapes_pass or code != 0x42000001:
+            return _signed(0x80100016), []
+        return 0, list(self._own(card, bytes(command)))
+
+    def _own(self, reader: str, command: bytes) -> bytes:
+        self.said.append((reader, command))
+        return self.commands.get(command, b"\x6a\x81")
 
     def SCardDisconnect(self, card: str, disposition: int) -> int:
         return 0
