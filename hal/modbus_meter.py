@@ -300,6 +300,30 @@ class ModbusMeter(EnergyMeter):
             words.update(((block.function, block.start + i), w) for i, w in enumerate(answer))
         return tuple(self._raw_values(words))
 
+    async def record(self) -> tuple[tuple[RawValue, ...], tuple[str, ...]]:
+        """As `raw`, and what passed on the line: "> hex" sent, "< hex" come, of each request the
+        last answer. The form of tests/hal/frames. Raises HalError while the line is listened to.
+        """
+        answers: dict[str, str] = {}
+        asked = ""
+
+        def note(direction: str, frame: bytes) -> None:
+            nonlocal asked
+            if direction == ">":
+                asked = frame.hex(" ") if frame[0] == self.address else ""
+            elif asked:
+                answers[asked] = frame.hex(" ")
+
+        if self.bus.heard:
+            raise HalError(f"{self.name}: {self.bus.name} is being recorded already; try again")
+        self.bus.listen(note)
+        try:
+            values = await self.raw()
+        finally:
+            self.bus.listen(None)
+        lines = [(f"> {request}", f"< {answer}") for request, answer in answers.items()]
+        return values, tuple(line for pair in lines for line in pair)
+
     def _read_finer(self) -> None:
         """A refused meter may have none of the registers that are read over: from now on each
         group of fields is asked for by itself."""

@@ -16,14 +16,8 @@ from collections.abc import Callable
 from dataclasses import field, replace
 from typing import Any, Protocol
 
-from hal.errors import (
-    BadFrame,
-    CrcError,
-    DeviceGone,
-    DeviceTimeout,
-    ExceptionAnswer,
-    HalError,
-)
+from hal.bus_statistics import BusStatistics
+from hal.errors import DeviceGone, DeviceTimeout, ExceptionAnswer, HalError
 from hal.late import dataclass
 from hal.rtu import (
     READ_COILS,
@@ -63,52 +57,6 @@ class _RealClock:
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
         condition.wait(seconds)
-
-
-@dataclass(frozen=True)
-class BusStatistics:
-    """What happened on a line, or with one address of it, since the start.
-
-    `requests` counts what was sent, retries included. Latencies in ms, from sending a request to
-    its good answer.
-    """
-
-    requests: int = 0
-    answers: int = 0
-    retries: int = 0
-    timeouts: int = 0
-    crc_errors: int = 0
-    bad_frames: int = 0
-    exceptions: int = 0
-    port_losses: int = 0
-    stray_bytes: int = 0
-    latency_last_ms: float = 0.0
-    latency_mean_ms: float = 0.0
-    latency_max_ms: float = 0.0
-
-    def answered(self, latency_ms: float) -> "BusStatistics":
-        answers = self.answers + 1
-        mean = self.latency_mean_ms + (latency_ms - self.latency_mean_ms) / answers
-        return replace(
-            self,
-            requests=self.requests + 1,
-            answers=answers,
-            latency_last_ms=latency_ms,
-            latency_mean_ms=mean,
-            latency_max_ms=max(self.latency_max_ms, latency_ms),
-        )
-
-    def failed(self, error: HalError) -> "BusStatistics":
-        return replace(
-            self,
-            requests=self.requests + 1,
-            timeouts=self.timeouts + isinstance(error, DeviceTimeout),
-            crc_errors=self.crc_errors + isinstance(error, CrcError),
-            bad_frames=self.bad_frames
-            + (isinstance(error, BadFrame) and not isinstance(error, CrcError)),
-            exceptions=self.exceptions + isinstance(error, ExceptionAnswer),
-            port_losses=self.port_losses + isinstance(error, DeviceGone),
-        )
 
 
 @dataclass(eq=False)
@@ -256,9 +204,18 @@ class SerialBus:
             raise DeviceTimeout(f"{self.name}: {request} is not done after {wait_s:g} s")
         return _unwrap(results[0])
 
-    def tell_now(self, request: Request) -> None:
-        """As `ask_now` with `must_happen`, and not waited for."""
-        self._submit(request, lambda _: None, urgent=True, tries=1, wait_s=None)
+    def tell_now(
+        self,
+        request: Request,
+        done: Callable[[Answer | HalError], None] = lambda _: None,
+        *,
+        wait_s: float | None = None,
+    ) -> None:
+        """For threads: urgent, and not waited for; `done` is called from the worker's thread.
+
+        Without `wait_s` it must happen; with it, what was not sent by then is not sent any more.
+        """
+        self._submit(request, done, urgent=True, tries=1, wait_s=wait_s)
 
     async def read_registers(
         self, address: int, start: int, count: int, *, function: int = READ_INPUT
@@ -300,6 +257,11 @@ class SerialBus:
         """Tell `listener(">" or "<", bytes)` each frame, from the worker's thread."""
         with self._wake:
             self._listener = listener
+
+    @property
+    def heard(self) -> bool:
+        """Whether somebody listens to the frames."""
+        return self._listener is not None
 
     def statistics(self) -> dict[int, BusStatistics]:
         """By address; 0 is the line itself (port losses, stray bytes)."""
@@ -435,7 +397,7 @@ class SerialBus:
         if not isinstance(error, ExceptionAnswer):
             self._note_owed(job)
         if job.tried < job.tries and not isinstance(error, ExceptionAnswer):
-            self._count(job.request.address if job.request else 0, _retried)
+            self._count(job.request.address if job.request else 0, lambda s: s.retried())
             self._put_back(job, behind=not job.urgent)  # the others first: nobody starves
             return
         job.answer(_with_tries(self.name, error, job.tried))
@@ -500,10 +462,6 @@ class SerialBus:
     def _count(self, address: int, change: Callable[[BusStatistics], BusStatistics]) -> None:
         with self._wake:
             self._statistics[address] = change(self._statistics.get(address, BusStatistics()))
-
-
-def _retried(statistics: BusStatistics) -> BusStatistics:
-    return replace(statistics, retries=statistics.retries + 1)
 
 
 def _unwrap(result: Answer | HalError) -> Answer:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cpctl.api.app import App
+from cpctl.api.buses import bus_checks
 from cpctl.api.certificates import certificate_checks
 from cpctl.api.pictures import fault
 from cpctl.core.values import Registration
@@ -20,8 +21,8 @@ def check(name: str, good: bool, finding: str, next_step: str = "") -> Check:
 
 
 def checks(app: App) -> list[Check]:
-    return [*_link(app), *_books(app), *_devices(app), *_faults(app), *_configuration(app),
-            *certificate_checks(app)]
+    return [*_link(app), *_books(app), *_devices(app), *_buses(app), *_faults(app),
+            *_configuration(app), *certificate_checks(app)]
 
 
 def _link(app: App) -> Iterator[Check]:
@@ -65,6 +66,11 @@ def _devices(app: App) -> Iterator[Check]:
         word, detail = one.health.health.value, one.health.detail
         yield check(one.name, word == "ok", detail or word.replace("_", " "),
                     "check its supply, wiring and configuration (cpctl hw list)")
+
+
+def _buses(app: App) -> Iterator[Check]:
+    for name, good, finding, step in bus_checks(app):
+        yield check(name, good, finding, step)
 
 
 def _faults(app: App) -> Iterator[Check]:

@@ -12,6 +12,7 @@ from cpctl.api import wire
 from cpctl.api.app import App, Method, Table, ask, known_evse
 from cpctl.api.args import Args
 from cpctl.api.books import Books
+from cpctl.api.buses import Buses
 from cpctl.api.certificates import CertificateBook
 from cpctl.api.doctor import checks
 from cpctl.api.explain import limits, reasons
@@ -45,7 +46,7 @@ class Methods:
         self._table: Table = {
             **StationMethods(app).table(), **Books(app).table(), **Line(app).table(),
             **CertificateBook(app).table(), **Tools(app).table(), **Firmware(app).table(),
-            **Support(app).table()}
+            **Support(app).table(), **Buses(app).table()}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -156,17 +156,25 @@ class Tools:
         return {"devices": self._devices()}
 
     async def read_meter(self, args: Args, caller: Caller) -> Any:
-        """One reading, now. `raw`: each register as the meter gives it, not judged."""
-        number, raw = known_evse(self._app, args.whole("evse")), args.flag("raw", False)
+        """One reading, now. `raw`: each register as the meter gives it, not judged; `record`: and
+        the frames on the line."""
+        number = known_evse(self._app, args.whole("evse"))
+        raw, record = args.flag("raw", False), args.flag("record", False)
         args.done()
-        if not raw:
+        if not raw and not record:
             return {"evse": number, "reading": plain(await self._app.devices.read_meter(number))}
         meter = self._app.devices.fitted.meters.get(number)
         if not hasattr(meter, "raw"):
             raise ApiError(wire.FAILED, f"meter {number}: its driver knows no raw registers",
-                           "leave --raw out")
+                           "leave --raw and --record out")
+        spec = next(one for one in self._app.config.evses if one.id == number).meter
+        about = {"evse": number, "driver": spec.driver, "bus": spec.options.get("bus"),
+                 "address": spec.options.get("address")}
         async with asyncio.timeout(READ_LIMIT_S):
-            return {"evse": number, "raw": plain(await meter.raw())}
+            if not record:
+                return {**about, "raw": plain(await meter.raw())}
+            values, frames = await meter.record()
+            return {**about, "raw": plain(values), "frames": list(frames)}
 
     async def read_pilot(self, args: Args, caller: Caller) -> Any:
         number = known_evse(self._app, args.whole("evse"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from cpctl.cli.main import DONE, common
+from cpctl.cli.main import DONE, FAILED, common
 from cpctl.cli.show import Screen, pairs, word
 from cpctl.cli.talk import call, connect, done
 
@@ -60,6 +60,9 @@ def _hw(verb: Any) -> None:
     one = verb("meter", "a reading of the meter, now", hw_meter)
     one.add_argument("evse", type=int, help="number of the EVSE")
     one.add_argument("--raw", action="store_true", help="each register as the meter gives it")
+    one.add_argument("--record", metavar="FILE",
+                     help="write the frames on the line to FILE, for the tests of the driver")
+    verb("bus", "each serial line: requests, errors and latencies by address", hw_bus)
     one = verb("pilot", "a reading of the control pilot, now", hw_pilot)
     one.add_argument("evse", type=int, help="number of the EVSE")
     verb("reader", "the readers, then each card as it is held to one", hw_reader)
@@ -134,15 +137,54 @@ def hw_list(args: Namespace, screen: Screen) -> int:
 
 
 def hw_meter(args: Namespace, screen: Screen) -> int:
-    answer = call(args, "hw.meter", evse=args.evse, raw=args.raw or None)
+    answer = call(args, "hw.meter", evse=args.evse, raw=args.raw or None,
+                  record=bool(args.record) or None)
+    if args.record:
+        try:
+            _write_frames(args.record, answer)
+        except OSError as error:
+            screen.error(f"{args.record} cannot be written: {error.strerror}",
+                         "name another file", FAILED)
+            return FAILED
     if screen.json:
         screen.object(answer)
-    elif args.raw:
+    elif args.raw or args.record:
         names = list(answer["raw"][0]) if answer["raw"] else []
         screen.table([name.upper() for name in names],
                      [[word(one[name]) for name in names] for one in answer["raw"]])
     else:
         pairs(screen, answer["reading"])
+    return DONE
+
+
+def _write_frames(file: str, answer: dict[str, Any]) -> None:
+    """As hal.sim.rs485.recorded_exchanges reads it. Raises OSError."""
+    import time
+
+    head = (f"# {answer['driver']}, recorded by cpctl hw meter {answer['evse']} --record on "
+            f"{time.strftime('%Y-%m-%d')} at address {answer['address']}")
+    with open(file, "w", encoding="ascii") as frames:
+        frames.write("\n".join((head, *answer["frames"])) + "\n")
+
+
+def hw_bus(args: Namespace, screen: Screen) -> int:
+    answer = call(args, "hw.bus")
+    if screen.json:
+        screen.object(answer)
+        return DONE
+    for line in answer["buses"]:
+        screen.line(f"{line['bus']}: {line['port']}, {line['baudrate']} 8{line['parity']}"
+                    f"{line['stopbits']}, {line['stray_bytes']} stray bytes")
+        screen.table(
+            ("ADDRESS", "DEVICE", "REQUESTS", "ANSWERS", "RETRIES", "SILENT", "CRC", "CUT",
+             "REFUSED", "GONE", "FAILING", "MEAN", "MAX"),
+            [(str(one["address"]), word(one["device"]), *(str(one[name]) for name in (
+                "requests", "answers", "retries", "timeouts", "crc_errors", "bad_frames",
+                "exceptions", "port_losses")), f"{one['failing']:.0%}",
+              f"{one['latency_mean_ms']:.0f} ms", f"{one['latency_max_ms']:.0f} ms")
+             for one in line["addresses"]])
+    if not answer["buses"]:
+        screen.line("no serial line is configured")
     return DONE
 
 

@@ -33,7 +33,7 @@ READING = {
     "certificates": ["list"],
     "settings": ["list", "get"],
     "auth": ["list", "check"],
-    "hw": ["list", "meter", "reader", "pilot"],
+    "hw": ["list", "meter", "reader", "pilot", "bus"],
     "support": ["bundle"],
 }
 

@@ -150,6 +150,55 @@ def test_what_was_measured_is_shown_with_three_digits(cli: Cli, path: Path) -> N
         assert cli("hw", "meter", "1")[1].split()[-1] == "5.333"
 
 
+METER = {"evse": 1, "driver": "abb_b23", "bus": "rs485-1", "address": 7,
+         "frames": ["> 07 03", "< 07"],
+         "raw": [{"quantity": "power", "phase": None, "function": 3, "address": 23316,
+                  "words": [0, 1], "value": 0.01, "unit": "W"}]}
+LINE = {"bus": "rs485-1", "port": "/dev/ttyUSB0", "baudrate": 9600, "parity": "E", "stopbits": 1,
+        "stray_bytes": 3, "addresses": [{
+            "address": 7, "device": "meter 1 (abb_b23)", "requests": 21, "answers": 20,
+            "retries": 1, "timeouts": 1, "crc_errors": 0, "bad_frames": 0, "exceptions": 0,
+            "port_losses": 0, "latency_last_ms": 5.0, "latency_mean_ms": 41.6,
+            "latency_max_ms": 80.0, "failing": 0.0123}]}
+
+
+def test_frames_of_a_meter_are_written_where_they_were_wanted(
+        cli: Cli, path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "frames.txt"
+
+    with FakeDaemon(path, {"hw.meter": METER}):
+        code, out, _ = cli("hw", "meter", "1", "--record", str(file))
+
+    first, *frames = file.read_text().splitlines()
+    assert (code, frames) == (0, METER["frames"])
+    assert first.startswith("# abb_b23, recorded by cpctl hw meter 1 --record on 2")
+    assert "23316" in out and "0.01" in out
+
+
+def test_frames_that_cannot_be_written_are_a_failure_with_the_name_of_the_file(
+        cli: Cli, path: Path, tmp_path: Path) -> None:
+    with FakeDaemon(path, {"hw.meter": METER}):
+        code, _, err = cli("hw", "meter", "1", "--record", str(tmp_path / "no" / "f"))
+
+    assert code == 1 and "no/f cannot be written: No such file" in err
+
+
+def test_lines_are_shown_with_what_went_wrong_at_each_address(cli: Cli, path: Path) -> None:
+    with FakeDaemon(path, {"hw.bus": {"buses": [LINE]}}):
+        code, out, _ = cli("hw", "bus")
+
+    assert code == 0
+    assert out.startswith("rs485-1: /dev/ttyUSB0, 9600 8E1, 3 stray bytes\n")
+    assert out.splitlines()[2].split() == [
+        "7", "meter", "1", "(abb_b23)", "21", "20", "1", "1", "0", "0", "0", "0", "1%",
+        "42", "ms", "80", "ms"]
+
+
+def test_a_station_without_serial_lines_says_so(cli: Cli, path: Path) -> None:
+    with FakeDaemon(path, {"hw.bus": {"buses": []}}):
+        assert cli("hw", "bus")[:2] == (0, "no serial line is configured\n")
+
+
 def test_session_without_a_transaction_is_delivered_to_nobody(cli: Cli, path: Path) -> None:
     row = {"no": 2, "evse": 1, "token": None, "started": None, "ended": None, "energy_wh": 0,
            "stop_reason": None, "delivery": "delivered"}
