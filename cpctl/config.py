@@ -20,7 +20,7 @@ from typing import NamedTuple
 from cpctl.config_check import Problems, Section
 from cpctl.config_devices import Devices, DeviceSpec, EvseSpec, ReaderSpec, SerialSpec
 from cpctl.config_initial import Initial
-from cpctl.config_text import ConfigError, Located, Problem, Where, merged, parse, read
+from cpctl.config_text import ConfigError, Located, Problem, Where, find, merged, parse, read
 from cpctl.core.settings import TABLE, to_text
 from cpctl.core.values import (
     AfterPowerLoss,
@@ -185,19 +185,10 @@ def _adjusts(indicator: DeviceSpec) -> bool:
 
 
 def _has_feedback(contactor: DeviceSpec) -> bool:
-    """A simulated contactor has an auxiliary contact unless told otherwise."""
-    if contactor.simulated:
-        return bool(contactor.options.get("feedback", True))
-    return bool(contactor.options.get("feedback_pin"))
+    return bool(registry.load("contactor", contactor.driver).feeds_back(contactor.options))
 
 
 # --- finding and loading ---------------------------------------------------------------------
-
-
-def find(path: Path) -> tuple[Path, ...]:
-    """`path` and the files of `conf.d` beside it, by name."""
-    beside = path.parent / "conf.d"
-    return (path, *sorted(beside.glob("*.toml")))
 
 
 def load(paths: Sequence[Path] | Path) -> Config:

@@ -202,6 +202,11 @@ class Contactor(ABC):
 
     OPTIONS: ClassVar[tuple[Option, ...]] = ()
 
+    @classmethod
+    def feeds_back(cls, options: Mapping[str, Any]) -> bool:
+        """Whether an auxiliary contact is fitted with these options."""
+        return bool(options.get("feedback_pin"))
+
     def __init__(self, name: str, evse: int | None, options: Mapping[str, Any], parts: Parts):
         if parts.deadman is None:
             raise ValueError(f"{name}: a contactor is built with a dead-man")

@@ -210,12 +210,13 @@ class SerialBus:
         done: Callable[[Answer | HalError], None] = lambda _: None,
         *,
         wait_s: float | None = None,
+        tries: int = 1,
     ) -> None:
         """For threads: urgent, and not waited for; `done` is called from the worker's thread.
 
         Without `wait_s` it must happen; with it, what was not sent by then is not sent any more.
         """
-        self._submit(request, done, urgent=True, tries=1, wait_s=wait_s)
+        self._submit(request, done, urgent=True, tries=tries, wait_s=wait_s)
 
     async def read_registers(
         self, address: int, start: int, count: int, *, function: int = READ_INPUT

@@ -42,6 +42,7 @@ VEHICLE: Mapping[int, PilotState] = {
 
 LOOKS = 3  # how often it is looked whether a written offer is on the pilot
 TRIES = 2
+CUT_TRIES = 3  # a cut is harmless when it is sent twice
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ class Pilot(ControlPilot):
         nothing = Request(self._address, WRITE_REGISTERS, CURRENT, values=(0,))
         wait_s = 3 * self._bus.settings.timeout_s + 0.1  # with an exchange that is under way
         try:
-            self._bus.tell_now(off)
-            self._bus.ask_now(nothing, wait_s=wait_s, must_happen=True)
+            self._bus.tell_now(off, tries=CUT_TRIES)
+            self._bus.ask_now(nothing, wait_s=wait_s, must_happen=True, tries=CUT_TRIES)
         except HalError as error:
             raise self._named(error) from error
 

@@ -92,6 +92,10 @@ class Switch(Contactor):
         Option("feedback", bool, True, help="an auxiliary contact is fitted"),
     )
 
+    @classmethod
+    def feeds_back(cls, options: Mapping[str, Any]) -> bool:
+        return bool(options.get("feedback", True))
+
     def _energise(self) -> None:
         _board(self).set_coil(_evse(self), on=True)
 
