@@ -229,6 +229,12 @@ def _syntax_hint(sentence: str) -> str:
     return "see cpctl.toml(5)"
 
 
+def find(path: Path) -> tuple[Path, ...]:
+    """`path` and the files of `conf.d` beside it, by name."""
+    beside = path.parent / "conf.d"
+    return (path, *sorted(beside.glob("*.toml")))
+
+
 def read(path: Path) -> Located:
     """As `parse`, from a file. Raises ConfigError when it cannot be read."""
     file = str(path)
