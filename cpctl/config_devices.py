@@ -318,6 +318,8 @@ class Devices:
                               if self._buses else f"add [serial.{value}] with its port")
             elif option.role == "pin":
                 self._claim_pin(str(value), owner, section, option.name)
+            elif option.role == "port":
+                self._claim(("port", value), f"the port {value}", owner, where)
             elif option.role == "address":
                 bus = roles.get("bus")
                 self._claim(("address", bus, value, roles.get("channel")),

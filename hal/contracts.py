@@ -32,7 +32,8 @@ class Option:
     """One option of a driver as it stands in the configuration file.
 
     `kind` is bool, int, float, str or dict (free-form table, checked by the driver itself).
-    `role` tells the configuration check what must be unique or known: "pin", "bus", "address".
+    `role` tells the configuration check what must be unique or known: "pin", "bus", "address",
+    "port".
     """
 
     name: str
