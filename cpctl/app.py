@@ -21,6 +21,7 @@ from cpctl.app_access import AccessDesk
 from cpctl.app_certificates import open_certificates
 from cpctl.app_door import Door
 from cpctl.app_end import wind_down
+from cpctl.app_outputs import keep, outputs_of
 from cpctl.app_parts import (
     KEPT_BOOT,
     Ending,
@@ -32,6 +33,7 @@ from cpctl.app_parts import (
     dialects_of,
     finding,
     follow_lights,
+    request_outputs,
     reset_failed,
 )
 from cpctl.app_reload import reload
@@ -176,12 +178,11 @@ class App:
         self.stop()
 
     async def _make_safe(self) -> None:
-        """Coils off, before anything else is looked at."""
-        if self.hardware.heartbeat is not None:
-            await self.hardware.heartbeat.open()
-        for contactor in self.hardware.fitted.contactors.values():
-            await contactor.prepare()
+        """Coils off and offers withdrawn, before anything else is looked at."""
+        await request_outputs(self.hardware)
         self.gate.make_safe()
+        await self.keeper.withdraw_what_is_left()
+        keep(self.config.store.path, outputs_of(self.config, self.clock.now().boot))
 
     async def _open_books(self) -> None:
         folder = self.config.store.path

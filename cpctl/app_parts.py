@@ -29,6 +29,7 @@ from cpctl.store.entries import OpenReport
 from hal import registry
 from hal.contracts import Heartbeat, Parts
 from hal.deadman import DeadMan
+from hal.errors import HalError
 from hal.late import dataclass
 
 if TYPE_CHECKING:
@@ -169,6 +170,25 @@ def _fitted(config: Config, parts: Parts) -> Fitted:
             one.id, made(one.device, f"reader {one.id}",
                          one.evses[0] if len(one.evses) == 1 else None), one.evses)
             for one in config.readers))
+
+
+async def request_outputs(hardware: Hardware) -> None:
+    """Heartbeat and coils at their safe level, each whatever becomes of the others.
+
+    Raises HalError, the first one, when an output cannot be had.
+    """
+    prepare = [one.prepare for one in hardware.fitted.contactors.values()]
+    if hardware.heartbeat is not None:
+        prepare.insert(0, hardware.heartbeat.open)
+    failed: list[HalError] = []
+    for one in prepare:
+        try:
+            await one()
+        except HalError as error:
+            log.error("%s", error)
+            failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def dialects_of(versions: tuple[str, ...]) -> tuple[Dialect, ...]:

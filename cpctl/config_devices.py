@@ -232,6 +232,10 @@ class Devices:
 
     # --- one device --------------------------------------------------------------------------
 
+    def output(self, kind: str, section: Section, number: int) -> DeviceSpec:
+        """A contactor or pilot by itself, whatever else is wrong."""
+        return self._device(kind, section, f"{kind} {number}")
+
     def _device(self, kind: str, section: Section, owner: str) -> DeviceSpec:
         names = hal.registry.names(kind)
         driver = section.text("driver", required=f"drivers for a {kind}: {', '.join(names)}")

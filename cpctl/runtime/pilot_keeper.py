@@ -67,6 +67,20 @@ class PilotKeeper:
         self._gate.pilot_read(evse, reading, at_ns)
         return reading
 
+    async def withdraw_what_is_left(self) -> None:
+        """First act of a start, after the coils: no board goes on offering what a previous life
+        told it. One that does not take it is told, and told again once it was opened."""
+        await asyncio.gather(*(self._withdraw(evse, one) for evse, one in self._pilots.items()))
+
+    async def _withdraw(self, evse: int, pilot: ControlPilot) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                await pilot.open()
+                await pilot.offer(NO_OFFER)
+        except (HalError, TimeoutError) as error:
+            log.warning("evse=%s what was on offer before this start is not withdrawn yet: %s",
+                        evse, error)
+
     async def withdraw_all(self) -> None:
         """At the end: no board is left with current on offer; one that does not take it is told."""
         for evse, pilot in self._pilots.items():

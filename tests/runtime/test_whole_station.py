@@ -377,6 +377,31 @@ def test_coils_are_off_before_anything_else_happens_at_a_start(tmp_path) -> None
     run(whole(), loop=loop)
 
 
+def test_what_a_previous_life_left_on_offer_is_withdrawn_before_the_books_are_opened(
+        tmp_path) -> None:
+    from support.station_bench import build
+    from support.virtual_loop import VirtualLoop, run
+
+    from hal.values import NO_OFFER, Offer, OfferKind
+
+    loop = VirtualLoop()
+
+    async def whole() -> None:
+        app = build(tmp_path, loop)
+        app.board.set_offer(1, Offer(OfferKind.CURRENT, 16.0))
+        seen: list[object] = []
+        app.seams = type(app.seams)(**{**app.seams.__dict__, "writer": lambda: (
+            seen.append(app.board.look(1).offer),
+            __import__("cpctl.store.db").store.db.InlineWriter())[1]})
+        running = asyncio.ensure_future(app.run())
+        await asyncio.sleep(1)
+        app.stop()
+        await running
+        assert seen == [NO_OFFER]
+
+    run(whole(), loop=loop)
+
+
 def test_a_charge_left_open_by_a_dead_process_is_ended_at_the_next_start(tmp_path) -> None:
     sessions: list[int] = []
 
