@@ -36,7 +36,7 @@ run: $(STAMP)
 	@if [ -n "$(CSMS)" ]; then exec $(BIN)/cpctl demo --csms "$(CSMS)" --identity "$(ID)"; else exec $(BIN)/cpctl demo $(if $(STAY),--stay); fi
 
 check: $(STAMP)
-	$(BIN)/ruff check cpctl hal tests bench
+	$(BIN)/ruff check cpctl hal tests bench deploy
 	$(BIN)/mypy
 
 test: check

@@ -45,6 +45,7 @@ FILES: Mapping[str, tuple[str, int]] = {
     "deploy/cpctl": ("usr/bin/cpctl", 0o755),
     "deploy/cpctl.example.toml": ("usr/share/cpctl/cpctl.example.toml", 0o644),
     "deploy/50-cpctl-pcscd.rules": ("usr/share/polkit-1/rules.d/50-cpctl-pcscd.rules", 0o644),
+    "deploy/51-cpctl-reboot.rules": ("usr/share/polkit-1/rules.d/51-cpctl-reboot.rules", 0o644),
     "deploy/60-cpctl.rules": ("usr/lib/udev/rules.d/60-cpctl.rules", 0o644),
     "deploy/cpctl-pcsc-blacklist.conf": ("usr/lib/modprobe.d/cpctl.conf", 0o644),
     "deploy/debian/rtupdate": ("usr/share/python3/runtime.d/cpctl.rtupdate", 0o755),
