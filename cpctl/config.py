@@ -171,7 +171,8 @@ def _layout(one: EvseSpec, supply_phases: int) -> EvseLayout:
         connectors=tuple(ConnectorLayout(each.id, each.type) for each in one.connectors),
         has_lock=one.lock is not None, has_feedback=_has_feedback(one.contactor),
         has_meter=True, ventilated=one.ventilated, inputs=_inputs(one),
-        has_lights=one.indicator is not None and _adjusts(one.indicator))
+        has_lights=one.indicator is not None and _adjusts(one.indicator),
+        lights_dim=one.indicator is not None and _dims(one.indicator))
 
 
 def _inputs(one: EvseSpec) -> tuple[str, ...]:
@@ -182,6 +183,10 @@ def _inputs(one: EvseSpec) -> tuple[str, ...]:
 
 def _adjusts(indicator: DeviceSpec) -> bool:
     return bool(registry.load("indicator", indicator.driver).adjusts)
+
+
+def _dims(indicator: DeviceSpec) -> bool:
+    return bool(registry.load("indicator", indicator.driver).dims)
 
 
 def _has_feedback(contactor: DeviceSpec) -> bool:

@@ -149,6 +149,10 @@ class PlugLock(Device):
     async def unlock(self) -> bool | None:
         """Try once to unlock; True: unlocked by feedback, False: jammed, None: no feedback."""
 
+    async def is_locked(self) -> bool | None:
+        """Where the bolt was found when the lock was opened; None: nobody knows."""
+        return None
+
 
 class Inputs(Device):
     """One digital safety input. The configuration names it (rcd, emergency_stop, door …)."""
@@ -164,7 +168,8 @@ class Inputs(Device):
 
 
 class Indicator(Device):
-    adjusts: ClassVar[bool] = False  # brightness and blinking can be set
+    adjusts: ClassVar[bool] = False  # how often it blinks can be set, and where it dims how bright
+    dims: ClassVar[bool] = True
 
     @abstractmethod
     async def show(self, pattern: str) -> None:
@@ -172,12 +177,16 @@ class Indicator(Device):
         unavailable, fault, card_accepted, card_refused."""
 
     async def adjust(self, *, intensity_percent: int, blink_times: int) -> None:
-        """How bright (0 to 100 %), and how often to blink when signalling; only where `adjusts`."""
+        """How bright (0 to 100 %; only where `dims`), and how often to blink when signalling; only
+        where `adjusts`."""
 
 
 class Heartbeat(Device):
     """An output that feeds a hold-in relay: it holds while edges keep coming, and drops within a
     second when they stop. Fed by the power gate only, while something is closed or may be soon."""
+
+    #: How long after the first beat the relay has pulled in.
+    pull_in_s: float = 0.5
 
     async def open(self) -> None:
         """Request the output at rest. Raises DeviceGone."""
@@ -200,6 +209,10 @@ class Contactor(ABC):
     Driver methods `_energise`, `_release`, `_read_feedback` may raise HalError and must be quick
     (a coil on a bus goes to the head of the bus queue).
     """
+
+    #: Not ours to close: a pilot board closes it by itself when current is on offer and the car
+    #: asks. The lease then begins with the offer, and `open` withdraws it.
+    follows_offer: ClassVar[bool] = False
 
     OPTIONS: ClassVar[tuple[Option, ...]] = ()
 

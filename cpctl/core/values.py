@@ -207,7 +207,8 @@ class EvseLayout:
     has_meter: bool = True
     ventilated: bool = False  # may serve a car in state D
     inputs: tuple[str, ...] = ()  # safety inputs fitted: rcd, emergency_stop, door, …
-    has_lights: bool = False  # whose brightness and blinking can be set
+    has_lights: bool = False  # whose blinking can be set, and their brightness where `lights_dim`
+    lights_dim: bool = True
 
 
 class AfterPowerLoss(Enum):

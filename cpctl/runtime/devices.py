@@ -460,7 +460,13 @@ class Devices:
 
     async def _serve_lock(self, unit: _Unit, evse: int) -> None:
         lock = self.fitted.locks[evse]
+        came_back = unit.health is Health.LOST
         self._find(unit)
+        async with asyncio.timeout(READ_LIMIT_S):
+            found = await lock.is_locked()
+        if found or (came_back and found is False):
+            self._gate.lock_reported(evse, locked=found)
+            self._post(LockReported(evse, locked=found))
         while True:
             order = await unit.orders.get()
             self._gate.lock_reported(evse, locked=False)

@@ -45,6 +45,7 @@ lgpio = _import_lgpio()
 from gpiozero.exc import PinFixedPull, PinSetInput, PinUnknownPi  # noqa: E402
 from gpiozero.pins.lgpio import LGPIOFactory, LGPIOPin  # noqa: E402
 from gpiozero.pins.local import LocalPiFactory, LocalPiPin, get_pi_revision  # noqa: E402
+from gpiozero.pins.pi import PiPin  # noqa: E402
 
 PI_4B = 0xC03114  # off a Pi the lines 0 to 27 are named as on its header
 FAILURES = (lgpio.error, OSError)
@@ -158,8 +159,9 @@ class Pin(LGPIOPin):  # type: ignore[misc]
         assert self._input is not None
         try:
             self._input.forget_edges()
-            self._call_when_changed(None, self._input.high())
+            high: bool | None = self._input.high()
         except OSError as error:  # the chip is gone: who reads next finds out
             log.debug("%r: %s", self, error)
             self._disable_event_detect()
-            self._call_when_changed(None, None)
+            high = None
+        PiPin._call_when_changed(self, 0.0, high)

@@ -8,8 +8,10 @@ Field:  not yet.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -31,15 +33,13 @@ class Bank(Lines):
         super().__init__(chip)
         self.kernel: Any = Kernel()
         self.make_factory: Callable[[Chip, Any], Any] = _factory
+        self._lock = threading.RLock()  # a contactor is opened by the dead-man's thread, too
         self._held: _Held | None = None
 
     def output(self, owner: str, pin: str, *, active_high: bool = True) -> OutputLine:
-        def claim(held: _Held, name: str) -> _Output:
-            from gpiozero import OutputDevice
-
-            device = OutputDevice(name, active_high=active_high, initial_value=False,
-                                  pin_factory=held.factory)
-            return _Output(held, device, owner, pin)
+        def claim(held: _Held, name: str) -> OutputLine:
+            device = _device(held, name, lambda pin: pin.output_with_state(not active_high))
+            return _Output(held, device, owner, pin, active_high=active_high)
 
         line: OutputLine = self._claimed(owner, pin, claim)
         return line
@@ -48,18 +48,13 @@ class Bank(Lines):
               debounce_ms: float = 0.0) -> InputLine:
         check_pull(owner, pull)
 
-        def claim(held: _Held, name: str) -> _Input:
-            from gpiozero import GPIODevice
+        def begin(pin: Any) -> None:
+            pin.consumer = consumer(owner)
+            pin.input_with_pull(_FLOATING[pull])
+            pin.bounce = debounce_ms / 1000 or None
 
-            device = GPIODevice(name, pin_factory=held.factory)
-            try:
-                device.pin.consumer = consumer(owner)
-                device.pin.input_with_pull(_FLOATING[pull])
-                device.pin.bounce = debounce_ms / 1000 or None
-            except BaseException:
-                device.close()
-                raise
-            return _Input(held, device, owner, pin, active_high=active_high)
+        def claim(held: _Held, name: str) -> InputLine:
+            return _Input(held, _device(held, name, begin), owner, pin, active_high=active_high)
 
         line: InputLine = self._claimed(owner, pin, claim)
         return line
@@ -67,17 +62,18 @@ class Bank(Lines):
     def _claimed(self, owner: str, pin: str, claim: Callable[[_Held, str], Any]) -> Any:
         chip = chip_for(owner, self.chip, self.kernel)
         number = line_for(owner, pin, chip, self.kernel)
-        held = self._hold(owner, chip)
-        try:
-            return claim(held, f"GPIO{number}")
-        except _failures() as error:
-            held.spoiled = "busy" not in str(error)
-            raise not_to_be_had(owner, pin, number, chip, self.kernel, error) from error
-        except _refusals() as error:
-            raise BadConfig(f"{owner}: {pin} cannot be used: {error}; lines off the header are "
-                            'reached with [gpio] backend = "gpiod"') from error
-        finally:
-            held.let_go()
+        with self._lock:
+            held = self._hold(owner, chip)
+            try:
+                return claim(held, f"GPIO{number}")
+            except _failures() as error:
+                held.spoiled |= "busy" not in str(error)
+                raise not_to_be_had(owner, pin, number, chip, self.kernel, error) from error
+            except _refusals() as error:
+                raise BadConfig(f"{owner}: {pin} cannot be used: {error}{_advice(error)}"
+                                ) from error
+            finally:
+                held.let_go()
 
     def _hold(self, owner: str, chip: Chip) -> _Held:
         """The factory of `chip`, a new one when the last is of no use any more."""
@@ -92,7 +88,7 @@ class Bank(Lines):
             except _failures() as error:
                 raise DeviceGone(f"{owner}: {chip.path} ({chip.label}) cannot be opened: {error}; "
                                  "put the user of cpctl into the group gpio") from error
-            held = self._held = _Held(chip, factory)
+            held = self._held = _Held(chip, factory, self._lock)
         held.lines += 1
         return held
 
@@ -116,18 +112,41 @@ def _refusals() -> tuple[type[Exception], ...]:
     return (GPIOZeroError,)
 
 
+def _advice(error: Exception) -> str:
+    from gpiozero.exc import PinInvalidPin
+
+    if isinstance(error, PinInvalidPin):
+        return '; lines off the header are reached with [gpio] backend = "gpiod"'
+    return ""
+
+
+def _device(held: _Held, name: str, begin: Callable[[Any], None]) -> Any:
+    """A gpiozero device of a pin; what does not begin leaves nothing claimed."""
+    from gpiozero import GPIODevice
+
+    device = GPIODevice(name, pin_factory=held.factory)
+    with contextlib.ExitStack() as undone:
+        undone.callback(device.close)
+        begin(device.pin)
+        undone.pop_all()
+    return device
+
+
 class _Held:
     """A factory and how many lines it has out; with the last one it is closed."""
 
-    def __init__(self, chip: Chip, factory: Any) -> None:
+    def __init__(self, chip: Chip, factory: Any, lock: threading.RLock) -> None:
+        self._lock = lock
         self.chip = chip
         self.factory = factory
         self.lines = 0
         self.spoiled = False
 
     def let_go(self) -> None:
-        self.lines -= 1
-        if self.lines == 0:
+        with self._lock:
+            self.lines -= 1
+            if self.lines:
+                return
             try:
                 self.factory.close()
             except _failures() as error:
@@ -137,9 +156,10 @@ class _Held:
 class _Line:
     """What outputs and inputs share: a gpiozero device of a factory."""
 
-    def __init__(self, held: _Held, device: Any, owner: str, pin: str) -> None:
+    def __init__(self, held: _Held, device: Any, owner: str, pin: str, *, active_high: bool):
         self._held, self._device = held, device
         self._owner, self._pin = owner, pin
+        self._active_high = active_high
         self._failing = _failures()
         held.lines += 1
 
@@ -164,7 +184,7 @@ class _Line:
 class _Output(_Line, OutputLine):
     def set(self, *, on: bool) -> None:
         try:
-            self._open().value = on
+            self._open().pin.state = on is self._active_high
         except self._failing as error:
             raise self._gone(error) from error
 
@@ -180,8 +200,7 @@ class _Output(_Line, OutputLine):
 
 class _Input(_Line, InputLine):
     def __init__(self, held: _Held, device: Any, owner: str, pin: str, *, active_high: bool):
-        super().__init__(held, device, owner, pin)
-        self._active_high = active_high
+        super().__init__(held, device, owner, pin, active_high=active_high)
         self._listener: Callable[[bool | None], None] | None = None
 
     def read(self) -> bool:

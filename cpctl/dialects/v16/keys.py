@@ -41,6 +41,10 @@ def _has_lights(layout: StationLayout) -> bool:
     return any(evse.has_lights for evse in layout.evses)
 
 
+def _lights_dim(layout: StationLayout) -> bool:
+    return any(evse.has_lights and evse.lights_dim for evse in layout.evses)
+
+
 @dataclass(frozen=True)
 class Key:
     """One configuration key.
@@ -152,8 +156,8 @@ def _setting(name: str, setting: str) -> Key:
     return Key(name, setting, TABLE[setting].access)
 
 
-def _of_lights(name: str, setting: str) -> Key:
-    return Key(name, setting, TABLE[setting].access, exists=_has_lights)
+def _of_lights(name: str, setting: str, exists: Callable[[StationLayout], bool]) -> Key:
+    return Key(name, setting, TABLE[setting].access, exists=exists)
 
 
 def _measurands(name: str, setting: str) -> tuple[Key, Key]:
@@ -170,7 +174,7 @@ def _rows() -> tuple[Key, ...]:
         _setting("AllowOfflineTxForUnknownId", "auth.offline_unknown"),
         _setting("AuthorizationCacheEnabled", "auth.cache_enabled"),
         _setting("AuthorizeRemoteTxRequests", "auth.remote_needs_authorization"),
-        _of_lights("BlinkRepeat", "lights.blink_times"),
+        _of_lights("BlinkRepeat", "lights.blink_times", _has_lights),
         _setting("ClockAlignedDataInterval", "sampling.clock_interval_s"),
         _setting("ConnectionTimeOut", "session.plug_timeout_s"),
         Key("ConnectorPhaseRotation", "meter.phase_rotation", Access.READ_WRITE,
@@ -180,7 +184,7 @@ def _rows() -> tuple[Key, ...]:
         _derived("GetConfigurationMaxKeys",
                  lambda settings, layout: str(GET_CONFIGURATION_MAX_KEYS)),
         _setting("HeartbeatInterval", "link.heartbeat_s"),
-        _of_lights("LightIntensity", "lights.intensity_percent"),
+        _of_lights("LightIntensity", "lights.intensity_percent", _lights_dim),
         _setting("LocalAuthorizeOffline", "auth.local_offline"),
         _setting("LocalPreAuthorize", "auth.local_pre"),
         _setting("MaxEnergyOnInvalidId", "auth.max_energy_on_invalid_wh"),
