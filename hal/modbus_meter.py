@@ -212,6 +212,29 @@ class RawValue:
     unit: str
 
 
+@dataclass(frozen=True)
+class Mark:
+    """Where a model says what it is, for the bus doctor: registers that hold a text with one of
+    `texts` in it, or a number among `numbers`. Function 43: the text is what the device tells when
+    it is asked for its identification. Only what the maker documents.
+    """
+
+    function: int
+    start: int = 0
+    count: int = 1
+    texts: tuple[str, ...] = ()
+    numbers: Sequence[int] = ()
+
+    def fits(self, words: Sequence[int]) -> bool:
+        if self.numbers:
+            return len(words) == 1 and words[0] in self.numbers
+        packed = b"".join(word.to_bytes(2, "big") for word in words)
+        return self.fits_text(packed.decode("latin-1"))
+
+    def fits_text(self, text: str) -> bool:
+        return any(one.lower() in text.lower() for one in self.texts)
+
+
 COMMON_OPTIONS = (
     Option("bus", str, required=True, role="bus", help="the serial line: name of a [serial.…]"),
     Option("address", int, required=True, minimum=1, maximum=247, role="address",
@@ -234,6 +257,8 @@ class ModbusMeter(EnergyMeter):
     serial: ClassVar[Mapping[str, Any]] = {"baudrate": 9600, "parity": "N", "stopbits": 1}
     word_order: ClassVar[str] = HIGH_FIRST
     longest_block: ClassVar[int] = 80
+    #: Where the model says what it is.
+    marks: ClassVar[tuple[Mark, ...]] = ()
     #: Registers nobody asked for that may be read over. Some meters refuse what they do not have.
     holes: ClassVar[int] = 0
 

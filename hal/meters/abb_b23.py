@@ -7,12 +7,13 @@ Line settings are set at the meter; newer ones come with even parity, address 1.
 Field:  not yet.
 """
 
-from hal.modbus_meter import HOLDING, ModbusMeter, i16, i32, u16, u32, u64
+from hal.modbus_meter import HOLDING, Mark, ModbusMeter, i16, i32, u16, u32, u64
 
 
 class Meter(ModbusMeter):
     serial = {"baudrate": 9600, "parity": "E", "stopbits": 1}
     holes = 16
+    marks = (Mark(HOLDING, 0x8960, 6, texts=("B23", "B24")),)
     energy_import = u64(HOLDING, 0x5000, "kWh", scale=0.01)
     energy_export = u64(HOLDING, 0x5004, "kWh", scale=0.01)
     power = i32(HOLDING, 0x5B14, "W", scale=0.01)

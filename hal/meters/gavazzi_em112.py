@@ -6,7 +6,7 @@ Line settings as delivered: 9600 8N1, address 1; read them on the display.
 Field:  not yet. The place of the power factor is from one source only.
 """
 
-from hal.modbus_meter import INPUT, LOW_FIRST, ModbusMeter, i16, i32, u16
+from hal.modbus_meter import INPUT, LOW_FIRST, Mark, ModbusMeter, i16, i32, u16
 
 
 class Meter(ModbusMeter):
@@ -14,6 +14,7 @@ class Meter(ModbusMeter):
     word_order = LOW_FIRST
     longest_block = 11
     holes = 2
+    marks = (Mark(INPUT, 0x000B, numbers=range(102, 122)),)
     energy_import = i32(INPUT, 0x0010, "kWh", scale=0.1)
     energy_export = i32(INPUT, 0x0020, "kWh", scale=0.1)
     power = i32(INPUT, 0x0004, "W", scale=0.1)

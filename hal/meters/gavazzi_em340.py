@@ -7,7 +7,9 @@ Line settings as delivered: 9600 8N1, address 1; read them on the display.
 Field:  not yet.
 """
 
-from hal.modbus_meter import INPUT, LOW_FIRST, ModbusMeter, i16, i32
+from typing import ClassVar
+
+from hal.modbus_meter import INPUT, LOW_FIRST, Mark, ModbusMeter, i16, i32
 
 
 class Meter(ModbusMeter):
@@ -15,6 +17,7 @@ class Meter(ModbusMeter):
     word_order = LOW_FIRST
     longest_block = 11
     holes = 2
+    marks: ClassVar[tuple[Mark, ...]] = (Mark(INPUT, 0x000B, numbers=range(330, 346)),)
     energy_import = i32(INPUT, 0x0034, "kWh", scale=0.1)
     energy_export = i32(INPUT, 0x004E, "kWh", scale=0.1)
     power = i32(INPUT, 0x0028, "W", scale=0.1)

@@ -9,11 +9,15 @@ Line settings as delivered: 19200 8E1, address 1.
 Field:  not yet.
 """
 
-from hal.modbus_meter import HOLDING, ModbusMeter, f32, i64
+from hal.modbus_meter import HOLDING, Mark, ModbusMeter, f32, i64
 
 
 class Meter(ModbusMeter):
     serial = {"baudrate": 19200, "parity": "E", "stopbits": 1}
+    marks = (
+        Mark(43, texts=("iEM3155", "iEM3255")),
+        Mark(HOLDING, 0x0031, 20, texts=("iEM3155", "iEM3255")),
+    )
     energy_import = i64(HOLDING, 0x0C83, "Wh")
     energy_export = i64(HOLDING, 0x0C87, "Wh")
     power = f32(HOLDING, 0x0BF3, "kW")

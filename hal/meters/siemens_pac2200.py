@@ -8,12 +8,13 @@ Line settings are set at the meter; read them on the display.
 Field:  not yet.
 """
 
-from hal.modbus_meter import INPUT, ModbusMeter, f32, f64
+from hal.modbus_meter import INPUT, Mark, ModbusMeter, f32, f64
 
 
 class Meter(ModbusMeter):
     serial = {"baudrate": 19200, "parity": "N", "stopbits": 1}
     holes = 8
+    marks = (Mark(43, texts=("PAC2200",)),)
     energy_import = f64(INPUT, 0x0321, "Wh")
     energy_export = f64(INPUT, 0x0329, "Wh")
     power = f32(INPUT, 0x0041, "W")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import field
 from pathlib import Path
 
+from hal.crc import crc16, with_crc
 from hal.errors import DeviceGone
 from hal.late import dataclass
 from hal.rtu import LineSettings
@@ -186,23 +187,6 @@ def spoiled(answer: bytes | None, request: bytes, fault: Fault | None) -> bytes 
         case Cut(keep) if answer:
             return answer[:keep]
     return answer
-
-
-def crc16(frame: bytes) -> bytes:
-    """The checksum of an RTU frame, low byte first.
-
-    Source: "MODBUS over Serial Line" V1.02, 6.2.2.
-    """
-    crc = 0xFFFF
-    for byte in frame:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ 0xA001 if crc & 1 else crc >> 1
-    return crc.to_bytes(2, "little")
-
-
-def with_crc(frame: bytes) -> bytes:
-    return frame + crc16(frame)
 
 
 class Recording:
