@@ -35,6 +35,7 @@ from cpctl.app_parts import (
     follow_lights,
     request_outputs,
     reset_failed,
+    tell_of_the_station,
 )
 from cpctl.app_reload import reload
 from cpctl.app_services import Services
@@ -126,8 +127,7 @@ class App:
             mono_ns=self.clock.mono_ns)
         self.devices = Devices(hardware.fitted, self.gate, self.keeper, post=self.post,
                                mono_ns=self.clock.mono_ns)
-        self.door = Door(self.clock, self.notifier, wake_meter=self.devices.wake_meter,
-                         keep=self._keep)
+        self.door = Door(self.clock, wake_meter=self.devices.wake_meter, keep=self._keep)
         self.requests = LocalRequests(self.post)
         self.dialects: tuple[Dialect, ...] = dialects_of(config.csms.versions)
         self._tasks: list[asyncio.Task[None]] = []
@@ -232,6 +232,7 @@ class App:
         self.loop.listen(lambda one: self.executor.after(lambda: self.link.picture(one)))
         self.loop.listen(self.devices.watch)
         follow_lights(self.devices, self.loop)
+        tell_of_the_station(self.loop, self.notifier, self.statuses)
 
     def _ask_loop(self, answered: Callable[[], None]) -> None:
         self.loop.ask(answered)
@@ -296,7 +297,7 @@ class App:
             async with asyncio.TaskGroup() as group:
                 self.supervisor.enter(group)
                 self._start_tasks()
-                self.notifier.say("READY=1", "STATUS=running")
+                self.notifier.say("READY=1")
                 if ready is not None:
                     ready()
                 try:

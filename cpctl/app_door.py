@@ -13,7 +13,6 @@ from cpctl.core.events import (
     ContactorReported,
     Event,
     FaultReported,
-    LinkChanged,
     SecurityEventNoticed,
 )
 from cpctl.core.faults import FaultCode
@@ -23,7 +22,6 @@ from cpctl.core.values import Registration
 from cpctl.dialects.base import ClockOffered, RegistrationAnswered
 from cpctl.runtime.clock import Clock
 from cpctl.runtime.loop import Loop
-from cpctl.runtime.supervisor import Notifier
 from cpctl.store.settings_store import StationStore
 
 SHED_TOLD_S = 86_400  # while the disk is short, samples are given up all the time: told once a day
@@ -38,10 +36,9 @@ class Door:
     hangs on.
     """
 
-    def __init__(self, clock: Clock, notifier: Notifier, *, wake_meter: Callable[[int], None],
+    def __init__(self, clock: Clock, *, wake_meter: Callable[[int], None],
                  keep: Keep) -> None:
         self._clock = clock
-        self._notifier = notifier
         self._wake_meter = wake_meter
         self._keep = keep
         self._early: list[Event] = []
@@ -86,9 +83,6 @@ class Door:
     def _notice(self, event: Event) -> None:
         if isinstance(event, ContactorReported) and not event.closed:
             self._wake_meter(event.evse)
-        elif isinstance(event, LinkChanged):
-            self._notifier.say(f"STATUS={'online' if event.online else 'offline'}, "
-                               f"{event.registration.value}")
 
     def _registered(self, event: RegistrationAnswered) -> None:
         """16.BOOT.4: the interval of an accepted boot is the heartbeat's, also after a restart."""

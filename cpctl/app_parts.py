@@ -18,9 +18,11 @@ from cpctl.config import Config, DeviceSpec
 from cpctl.core.effects import Effect
 from cpctl.core.events import Event, SettingChangeRequested
 from cpctl.core.values import BootCause, StopReason
+from cpctl.core.views import StationPicture
 from cpctl.dialects.base import Dialect
 from cpctl.runtime.clock import TimeSource
 from cpctl.runtime.devices import Devices, Fitted, FittedReader
+from cpctl.runtime.diary import Diary
 from cpctl.runtime.loop import Loop
 from cpctl.runtime.supervisor import Notifier
 from cpctl.services.child import Children
@@ -272,3 +274,23 @@ def follow_lights(devices: Devices, loop: Loop) -> None:
 
     devices.lights = lights
     loop.witness(look)
+
+
+def tell_of_the_station(loop: Loop, notifier: Notifier,
+                        statuses: Callable[[StationPicture], Any]) -> None:
+    """In the log what comes and goes, to systemd the station in one line."""
+    diary = Diary()
+    loop.witness(diary.witness)
+    loop.listen(diary.look)
+    if not notifier.is_heard:
+        return
+    from cpctl.api import pictures
+    from cpctl.runtime.status_line import StatusLine
+
+    def words(picture: StationPicture) -> list[tuple[int, str]]:
+        told = pictures.statuses(picture, statuses(picture))
+        return [(one.evse, pictures.leading([
+            told.get((one.evse, number), "Unavailable") for number in one.connectors]))
+            for one in picture.evses]
+
+    loop.listen(StatusLine(notifier, words).look)

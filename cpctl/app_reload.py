@@ -29,7 +29,7 @@ class Running(Protocol):
 def reload(app: Running) -> None:
     """Apply what changed in the files, those that are new in conf.d and those that are gone
     included. A mistake in them changes nothing and is told."""
-    app.notifier.say("RELOADING=1")
+    app.notifier.reloading()
     try:
         fresh = configuration.load(Path(app.config.files[0]))
     except ConfigError as error:

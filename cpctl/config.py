@@ -298,8 +298,8 @@ def _csms(one: Section, initial: Initial) -> CsmsSpec:
         security_profile=one.whole("security_profile", 0, choices=(0, 1, 2, 3)),
         password=_password(one),
         ca_file=_file(one, "ca_file"),
-        client_cert_file=_file(one, "client_cert_file"),
-        client_key_file=_file(one, "client_key_file"),
+        client_cert_file=_file(one, "client_cert_file", secret=True),
+        client_key_file=_file(one, "client_key_file", secret=True),
         check_hostname=one.flag("check_hostname", True), url_tls=one.text("url_tls"))
     if spec.url_tls and not spec.url_tls.startswith("wss://"):
         one.wrong("url_tls", f'"{spec.url_tls}" is not the address of a WebSocket over TLS',
@@ -345,6 +345,22 @@ def _beside(one: Section, key: str, name: str) -> Path:
     return Path(one.at(key).file).parent / name
 
 
+def _secret(one: Section, key: str, name: str) -> Path:
+    """Where a file with a secret lies: what systemd handed over of credentials/, credentials/
+    beside the configuration, else beside the file that names it.
+
+    The first two hold the same, so that `cpctl config check` and the service agree.
+    """
+    beside = _beside(one, key, name)
+    handed_over = os.environ.get("CREDENTIALS_DIRECTORY")
+    folder = beside.parent.parent if beside.parent.name == "conf.d" else beside.parent
+    places = [Path(handed_over, f"cpctl_{name}")] if handed_over else []
+    places.append(folder / "credentials" / name)
+    if "/" in name:
+        return beside
+    return next((place for place in places if os.path.isfile(place)), beside)
+
+
 def _password(one: Section) -> str | None:
     inline = one.text("password")
     name = one.text("password_file")
@@ -356,12 +372,13 @@ def _password(one: Section) -> str | None:
         return inline
     if not name:
         return None
-    path = _beside(one, "password_file", name)
+    path = _secret(one, "password_file", name)
     try:
         text = path.read_text().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         one.wrong("password_file", f"{path} cannot be read: {_reason(error)}",
-                  "create it with the password as its only line, mode 0600")
+                  "create it with the password as its only line, mode 0600"
+                  + _started_before())
         return None
     _closed_to_others(one, "password_file", path)
     if not text:
@@ -379,15 +396,22 @@ def _closed_to_others(one: Section, key: str, path: Path) -> None:
                        f"(mode {stat.S_IMODE(mode):04o})", f"chmod o-rwx {path}")
 
 
-def _file(one: Section, key: str) -> Path | None:
+def _file(one: Section, key: str, *, secret: bool = False) -> Path | None:
     name = one.text(key)
     if not name:
         return None
-    path = _beside(one, key, name)
+    path = _secret(one, key, name) if secret else _beside(one, key, name)
     problem = _unreadable(path)
     if problem:
-        one.wrong(key, problem, "check path, owner and mode")
+        one.wrong(key, problem, "check path, owner and mode"
+                  + (_started_before() if secret else ""))
     return path
+
+
+def _started_before() -> str:
+    """systemd hands credentials over at the start and no later."""
+    return ("; what was put into credentials/ since then counts from systemctl restart cpctl on"
+            if os.environ.get("CREDENTIALS_DIRECTORY") else "")
 
 
 def _unreadable(path: Path) -> str:

@@ -54,7 +54,7 @@ def evse(one: EvsePicture, words: Mapping[tuple[int, int], str]) -> dict[str, An
     told = [words.get((one.evse, number), "Unavailable") for number in one.connectors]
     return {
         "id": one.evse,
-        "status": _leading(told),
+        "status": leading(told),
         "pilot": one.pilot.value if one.pilot else None,
         "plugged": one.plugged,
         "locked": one.locked,
@@ -80,7 +80,7 @@ def evse(one: EvsePicture, words: Mapping[tuple[int, int], str]) -> dict[str, An
     }
 
 
-def _leading(words: list[str]) -> str:
+def leading(words: list[str]) -> str:
     """The status of an EVSE: that of the connector in use, if there is one."""
     for word in words:
         if word not in ("Available", "Unavailable"):

@@ -59,11 +59,15 @@ def run(args: Namespace, screen: Screen) -> int:
     from pathlib import Path
 
     from cpctl import config
+    from cpctl.cli import mistaken
 
     try:
         found = config.load(Path(args.config))
     except config.ConfigError as error:
-        return _mistakes(screen, error)
+        code = _mistakes(screen, error)
+        mistaken.wait_for_a_change(args.config, error)
+        return code
+    mistaken.forget()
     if not _is_ours(found.socket) and _answers(str(found.socket)):  # before anything is touched
         screen.error(f"another daemon answers on {found.socket}",
                      "stop it first (systemctl stop cpctl), or set api.socket and store.path",
@@ -107,6 +111,7 @@ def _answers(path: str) -> bool:
 
 def _live(found: Config, log_level: str, command: list[str], screen: Screen) -> int:
     import asyncio
+    import faulthandler
     import logging
 
     from cpctl.api.server import SocketTaken
@@ -116,6 +121,7 @@ def _live(found: Config, log_level: str, command: list[str], screen: Screen) -> 
     from hal.errors import BadConfig, HalError
 
     set_up(log_level)
+    faulthandler.enable(2)  # SIGABRT of the watchdog leaves in the journal where it hung
     for note in found.notes:
         logging.getLogger("cpctl.config").warning("%s", note)
     try:

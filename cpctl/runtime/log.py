@@ -1,7 +1,11 @@
 """How the daemon's log looks, what is kept of it in memory, and what never appears in it.
 
-Tokens are shortened, passwords and keys never appear. Under systemd lines carry their priority
-and no time (the journal has its own); elsewhere the time in UTC.
+Tokens are shortened, passwords and keys never appear. Under systemd lines go to the journal with
+fields of their own (docs/logs.md), or, without the library for it, carry their priority; no time
+stands in them, for the journal has its own. Elsewhere the time in UTC.
+
+A line that begins "evse=%s session=%s …" as style wants it has its fields from there; `extra` with
+these names adds some. Only arguments of the line count, never its text: nobody outside can set one.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import os
 import re
 import sys
 from collections import deque
+from collections.abc import Callable
 from typing import TextIO
 
 from cpctl.core.values import IdToken
@@ -19,6 +24,9 @@ from hal.values import CardUid
 RING_LINES = 2000
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3,
              logging.CRITICAL: 2}
+_FIELDS = ("evse", "session", "code")
+_FIELD_VALUE = re.compile(r"[0-9]{1,18}|[A-Z][A-Z0-9_]{0,40}")
+_PLACE = re.compile(r"(?:\b(evse|session|code)=)?%[-#0 +]*[0-9]*(?:\.[0-9]+)?[a-zA-Z%]")
 _TOKEN_FIELD = re.compile(
     r"""((?:idTag|parentIdTag|token|value)["']?\s*[=:]\s*["'])([^"']{5,64})(["'])""")
 _SECRET_FIELD = re.compile(
@@ -56,9 +64,10 @@ def _shortened(argument: object) -> object:
 class _Format(logging.Formatter):
     """One line per event, redacted; an exception keeps its lines."""
 
-    def __init__(self, *, journald: bool):
+    def __init__(self, *, journald: bool, stamped: bool = True):
         super().__init__()
         self._journald = journald
+        self._stamped = stamped
 
     def format(self, record: logging.LogRecord) -> str:
         message = redact(_message(record))
@@ -68,6 +77,8 @@ class _Format(logging.Formatter):
         if self._journald:
             prefix = f"<{_PRIORITY.get(record.levelno, 6)}>"
             return "\n".join(prefix + line for line in f"{name}: {message}".splitlines())
+        if not self._stamped:
+            return f"{name}: {message}"
         return f"{_stamp(record.created)} {record.levelname:<7} {name}: {message}"
 
 
@@ -82,6 +93,40 @@ def _stamp(seconds: float) -> str:
 
     moment = datetime.fromtimestamp(seconds, timezone.utc)  # noqa: UP017
     return moment.strftime("%H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, str]:
+    """Of the line's EVSE, session and fault code those that it names."""
+    found: dict[str, object] = {}
+    if isinstance(record.args, tuple) and isinstance(record.msg, str) and record.args:
+        places = [one for one in _PLACE.finditer(record.msg) if not one[0].endswith("%")]
+        found = {place[1]: value for place, value in zip(places, record.args, strict=False)
+                 if place[1]}
+    found |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
+    texts = {name: str(value) for name, value in found.items()}
+    return {name: text for name, text in texts.items() if _FIELD_VALUE.fullmatch(text)}
+
+
+class Journal(logging.Handler):
+    """Each line to systemd's journal with fields. `sendv` is that of systemd-python.
+
+    `instead` takes the lines that the journal does not.
+    """
+
+    def __init__(self, sendv: Callable[..., None], instead: logging.Handler):
+        super().__init__()
+        self._sendv = sendv
+        self._instead = instead
+        self.setFormatter(_Format(journald=False, stamped=False))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = [f"CPCTL_{name.upper()}={text}" for name, text in fields_of(record).items()]
+        try:
+            self._sendv(
+                f"MESSAGE={self.format(record)}", f"PRIORITY={_PRIORITY.get(record.levelno, 6)}",
+                f"LOGGER={record.name}", "SYSLOG_IDENTIFIER=cpctl", *fields)
+        except OSError:
+            self._instead.handle(record)
 
 
 class Ring(logging.Handler):
@@ -110,6 +155,15 @@ def kept_lines() -> tuple[tuple[float, str], ...]:
     return () if ring is None else ring.dated()
 
 
+def _journal(instead: logging.Handler) -> logging.Handler:
+    """The journal with fields; `instead` where systemd-python is not installed."""
+    try:
+        from systemd.journal import sendv
+    except ImportError:
+        return instead
+    return Journal(sendv, instead)
+
+
 def set_up(level: str = "INFO", stream: TextIO | None = None, *,
            journald: bool | None = None) -> Ring:
     """Send the log to `stream` (stderr) and to the ring that is returned.
@@ -121,8 +175,10 @@ def set_up(level: str = "INFO", stream: TextIO | None = None, *,
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
-    out = logging.StreamHandler(stream or sys.stderr)
+    out: logging.Handler = logging.StreamHandler(stream or sys.stderr)
     out.setFormatter(_Format(journald=journald))
+    if journald and stream is None:
+        out = _journal(out)
     ring = Ring()
     root.addHandler(out)
     root.addHandler(ring)

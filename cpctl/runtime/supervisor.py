@@ -26,6 +26,11 @@ class Notifier:
         self._address = os.environ.get("NOTIFY_SOCKET") if address is None else address
         self._socket: socket.socket | None = None
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether systemd listens."""
+        return bool(self._address)
+
     def say(self, *lines: str) -> None:
         """Send lines such as READY=1; a lost datagram is no reason to stop."""
         if not self._address:
@@ -38,6 +43,14 @@ class Notifier:
             self._socket.sendto("\n".join(lines).encode(), address)
         except OSError as error:
             log.debug("systemd was not told: %s", error)
+
+    def reloading(self) -> None:
+        """A reload begins; READY=1 ends it. The time is the kernel's own, as sd_notify(3) wants
+        it: no clock of the daemon's goes into anything here."""
+        import time
+
+        usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self.say("RELOADING=1", f"MONOTONIC_USEC={usec}")
 
     def close(self) -> None:
         if self._socket is not None:

@@ -2,6 +2,10 @@
 
 import io
 import logging
+import os
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -72,3 +76,125 @@ def test_the_ring_keeps_the_last_lines() -> None:
         ring.emit(logging.LogRecord("x", logging.INFO, "", 1, text, (), None))
 
     assert [line.rsplit(" ", 1)[1] for line in ring.lines()] == ["two", "three"]
+
+
+# --- fields for the journal ----------------------------------------------------------------------
+
+
+class Sent:
+    """What was given to the journal, field by field."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, str]] = []
+        self.gone = False
+
+    def sendv(self, *fields: str) -> None:
+        if self.gone:
+            raise ConnectionRefusedError
+        self.lines.append(dict(one.split("=", 1) for one in fields))
+
+
+def journal(root: logging.Logger) -> tuple[Sent, io.StringIO]:
+    sent, instead = Sent(), io.StringIO()
+    root.handlers[:] = [logs.Journal(sent.sendv, logging.StreamHandler(instead))]
+    root.setLevel("DEBUG")
+    return sent, instead
+
+
+def ours(line: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in line.items() if name.startswith("CPCTL_")}
+
+
+@pytest.mark.parametrize(("text", "args", "fields"), [
+    ("evse=%s contactor closed", (1,), {"CPCTL_EVSE": "1"}),
+    ("evse=%d session=%d transaction ends at %d Wh", (2, 812, 14320),
+     {"CPCTL_EVSE": "2", "CPCTL_SESSION": "812"}),
+    ("evse=%s code=%s %s", (1, "RCD_TRIPPED", "tripped"),
+     {"CPCTL_EVSE": "1", "CPCTL_CODE": "RCD_TRIPPED"}),
+    ("%5.1f %% of evse=%s, %r", (7.0, 3, "x"), {"CPCTL_EVSE": "3"}),
+    ("session=%s fact %s given up", (5, 9), {"CPCTL_SESSION": "5"}),
+    ("evse=1 written out", (), {}),
+    ("asked for %s", ("evse=7 session=8 code=RCD_TRIPPED",), {}),
+    ("evse=%s is none", ("front\nCPCTL_SESSION=9",), {}),
+    ("evse=%s is none", (None,), {}),
+], ids=str)
+def test_fields_are_those_that_the_line_names_and_no_text_from_outside(
+        root, text: str, args: tuple[object, ...], fields: dict[str, str]) -> None:
+    sent, _ = journal(root)
+
+    logging.getLogger("cpctl.x").info(text, *args)
+
+    assert ours(sent.lines[0]) == fields
+    assert sent.lines[0]["MESSAGE"] == f"x: {text % args}"
+
+
+def test_extra_fields_count_too(root) -> None:
+    sent, _ = journal(root)
+
+    logging.getLogger("cpctl.x").info("by hand", extra={"evse": 4, "code": "METER_LOST"})
+
+    assert ours(sent.lines[0]) == {"CPCTL_EVSE": "4", "CPCTL_CODE": "METER_LOST"}
+
+
+def test_no_secret_and_no_whole_token_reaches_the_journal(root) -> None:
+    sent, _ = journal(root)
+    logger = logging.getLogger("cpctl.x")
+
+    logger.warning("evse=%s card %s, password=%s", 1, IdToken("04A1B2C39F"), "sesame123")
+    logger.info("by hand", extra={"session": "password=sesame123", "code": "04A1B2C39F"})
+    try:
+        raise ValueError("wss://CP1:sesame123@host/ocpp")
+    except ValueError:
+        logger.exception("broken")
+
+    every = str(sent.lines)
+    assert "sesame123" not in every and "04A1B2C39F" not in every
+    assert sent.lines[0]["PRIORITY"] == "4"
+    assert "ValueError" in sent.lines[2]["MESSAGE"]
+
+
+def test_lines_that_the_journal_does_not_take_go_to_standard_error(root) -> None:
+    sent, instead = journal(root)
+    sent.gone = True
+
+    logging.getLogger("cpctl.x").error("evse=%s lost", 1)
+
+    assert instead.getvalue() == "evse=1 lost\n"
+
+
+SPEAKER = """
+import logging
+from cpctl.runtime import log
+log.set_up("INFO")
+logging.getLogger("cpctl.runtime.power_gate").warning("evse=%s session=%s released: rcd", 1, 812)
+logging.getLogger("cpctl.x").info("two\\nlines of %s", "text")
+"""
+
+
+def test_journal_gets_each_line_with_its_fields(tmp_path) -> None:
+    """A process of its own, systemd-python, and a socket where systemd has the journal's."""
+    pytest.importorskip("systemd.journal", reason="systemd-python is not installed")
+    script = ("mkdir -p /run/systemd/journal && mount -t tmpfs t /run/systemd/journal && "
+              f"mount --bind {tmp_path} /run/systemd/journal && exec \"$@\"")
+    entries = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    entries.bind(str(tmp_path / "socket"))
+    ran = subprocess.run(
+        ["unshare", "-m", "-r", "--propagation", "private", "sh", "-c", script, "_",
+         sys.executable, "-c", SPEAKER],
+        env={**os.environ, "JOURNAL_STREAM": "8:1"}, capture_output=True, text=True, timeout=60,
+        check=False)
+    if ran.returncode and not ran.stderr.startswith("Traceback"):
+        pytest.skip(f"no namespace of our own here: {ran.stderr.strip()}")
+
+    entries.setblocking(False)
+    first, second = entries.recv(65536), entries.recv(65536)
+    entries.close()
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    lines = first.decode().splitlines()
+    assert {"MESSAGE=runtime.power_gate: evse=1 session=812 released: rcd", "PRIORITY=4",
+            "SYSLOG_IDENTIFIER=cpctl", "CPCTL_EVSE=1", "CPCTL_SESSION=812"} <= set(lines)
+    # Journal native protocol: a value of several lines goes with its length, little endian
+    text = b"x: two\nlines of text"
+    assert b"MESSAGE\n" + len(text).to_bytes(8, "little") + text + b"\n" in second
+    assert b"CPCTL_" not in second
