@@ -63,11 +63,11 @@ class Kernel:
 
     def chips(self) -> tuple[Chip, ...]:
         """All chips that may be looked at, each once. Raises PermissionError when none may be."""
-        found: dict[int, Chip] = {}
+        found: dict[str, Chip] = {}  # Raspberry Pi OS has links of other numbers to them
         denied: PermissionError | None = None
         for path in sorted(glob.glob("/dev/gpiochip*")):
             try:
-                found.setdefault(os.stat(path).st_rdev, self._chip(path))
+                found.setdefault(os.path.realpath(path), self._chip(path))
             except PermissionError as error:
                 denied = error
             except OSError:  # gone meanwhile, or no GPIO chip at all

@@ -109,8 +109,10 @@ class Pin(LGPIOPin):  # type: ignore[misc]
     def _let_go(self) -> None:
         if self._output:
             self._output = False
-            if self.factory._handle is not None:
+            try:
                 lgpio.gpio_free(self.factory._handle, self._number)
+            except lgpio.error as error:  # with a chip that is gone, its lines are
+                log.debug("%r: %s", self, error)
         if self._input is not None:
             taken, self._input = self._input, None
             taken.close()

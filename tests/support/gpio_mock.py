@@ -45,6 +45,7 @@ class TiedPin(MockPin):  # type: ignore[misc]
                           pull={"floating": "none"}.get(pull, pull))
         self._had = True
         super().input_with_pull(pull)
+        self._state = self._wire.high
         self._wire.edges.append(self._moved)
 
     def _moved(self) -> None:

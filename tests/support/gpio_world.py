@@ -152,18 +152,23 @@ class EdgeFile:
 
     def __init__(self) -> None:
         self.fd, self._other = os.pipe()
+        self._open = [self.fd, self._other]
         os.set_blocking(self.fd, False)
 
     def told(self) -> None:
-        os.write(self._other, b"e")
+        if self._open:
+            os.write(self._other, b"e")
 
     def empty(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 1024)
 
     def close(self) -> None:
-        os.close(self.fd)
-        os.close(self._other)
+        while self._open:
+            os.close(self._open.pop())
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class FakeInputFile(EdgeFile):
