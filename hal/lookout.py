@@ -19,10 +19,10 @@ JOIN_S = 3.0
 class Lookout(Generic[T]):
     """`look` makes a reading or raises HalError; `failed` hears of that. Both in the thread.
 
-    `pause_s()` is the rest between two looks, asked for after each.
+    `pause_s()` is the rest between two looks, asked for after each; None: until asked.
     """
 
-    def __init__(self, name: str, look: Callable[[], T], *, pause_s: Callable[[], float],
+    def __init__(self, name: str, look: Callable[[], T], *, pause_s: Callable[[], float | None],
                  failed: Callable[[HalError], None]) -> None:
         self._name = name
         self._look = look
