@@ -125,6 +125,7 @@ class App:
             hardware.fitted.pilots, self.gate, spawn=self._start,
             lost=self._offer_failed, post=self.post,
             mono_ns=self.clock.mono_ns)
+        self.gate.on_cut = self.keeper.cut
         self.devices = Devices(hardware.fitted, self.gate, self.keeper, post=self.post,
                                mono_ns=self.clock.mono_ns)
         self.door = Door(self.clock, wake_meter=self.devices.wake_meter, keep=self._keep)

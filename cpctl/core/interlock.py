@@ -1,7 +1,8 @@
 """Whether a power path may be closed, or stay closed, at this very moment. Nothing else.
 
 The power gate asks before it closes and before it renews a lease. Every input bears the time of its
-reading: what is not known to be good and fresh is a no.
+reading: what is not known to be good and fresh is a no. Where a board closes its contactor by
+itself, putting current on offer is the closing: `permits_offer` answers for it.
 Source: house.md §6; IEC 61851-1 (state C, or D with ventilation, second hand).
 """
 
@@ -12,6 +13,7 @@ from hal.values import PilotState
 PILOT_LIMIT_NS = 1 * NS_PER_S
 SAFETY_LIMIT_NS = 1 * NS_PER_S
 ANSWER_LIMIT_NS = 2 * NS_PER_S
+ORDER_LIMIT_NS = 3 * NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Inputs:
     since the plug came in (without a meter both are given as the plug's time). `session_in_books`:
     the session was committed. `barred`: the core's standing word. `answered_mono_ns`: when the
     loop last answered the gate's tick. `renewing`: a lease is to be prolonged, not a coil closed.
+    `asking_mono_ns`: since when the car asks; None: it does not.
     """
 
     pilot: PilotState | None
@@ -39,6 +42,7 @@ class Inputs:
     barred: tuple[str, ...]
     answered_mono_ns: int
     renewing: bool = False
+    asking_mono_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,31 @@ class Refusal:
 
 def permits(inputs: Inputs, now_mono_ns: int) -> Permit | Refusal:
     """Permit only when every input is good and fresh; otherwise all reasons why not."""
-    reasons = (*_pilot_reasons(inputs, now_mono_ns), *_safety_reasons(inputs, now_mono_ns),
-               *_contact_reasons(inputs), *_book_reasons(inputs, now_mono_ns), *inputs.barred)
+    reasons = _reasons(inputs, now_mono_ns)
     return Refusal(reasons) if reasons else Permit()
+
+
+def permits_offer(inputs: Inputs, now_mono_ns: int) -> Permit | Refusal:
+    """Permit current on offer at a board that closes its contactor by itself as soon as a car asks.
+
+    As `permits`, but that the car need not ask yet. One that asks already would be served at once:
+    that takes an order to close. While `renewing`, what is on offer may stay there, and the order
+    has `ORDER_LIMIT_NS` to come.
+    """
+    reasons = _reasons(inputs, now_mono_ns)
+    if inputs.pilot is PilotState.B:
+        reasons = tuple(one for one in reasons if one != "pilot_not_asking")
+    elif inputs.pilot is not None and inputs.pilot.asks and not inputs.renewing:
+        reasons = (*reasons, "asks_already")
+    asking_ns = inputs.asking_mono_ns
+    if asking_ns is not None and now_mono_ns - asking_ns > ORDER_LIMIT_NS:
+        reasons = (*reasons, "not_ordered")
+    return Refusal(reasons) if reasons else Permit()
+
+
+def _reasons(inputs: Inputs, now_mono_ns: int) -> tuple[str, ...]:
+    return (*_pilot_reasons(inputs, now_mono_ns), *_safety_reasons(inputs, now_mono_ns),
+            *_contact_reasons(inputs), *_book_reasons(inputs, now_mono_ns), *inputs.barred)
 
 
 def _pilot_reasons(inputs: Inputs, now_mono_ns: int) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_LIMIT_S = 3.0  # a pilot board that has not answered by then does not
 AGAIN_S = 1.0
+HELD_S = 0.25  # between two looks whether an offer that the gate holds may go out
 
 
 class PilotKeeper:
@@ -41,6 +42,7 @@ class PilotKeeper:
         self._number: dict[int, int] = {}  # of the order that is wanted
         self._put: dict[int, Offer | None] = {}
         self._busy: set[int] = set()
+        self._cuts: dict[int, int] = {}  # how often the gate ordered the board of an EVSE off
 
     def offer(self, evse: int, offer: Offer, number: int = 0) -> None:
         """Put `offer`, the core's order `number`, on the pilot of `evse`, as soon as its board
@@ -52,6 +54,14 @@ class PilotKeeper:
         if evse not in self._busy and self._put.get(evse) == offer:
             self._post(OfferConfirmed(evse, offer, number))  # it is out already
         self._go_on(evse)
+
+    def cut(self, evse: int) -> None:
+        """The gate has ordered the board off: whatever was put there is withdrawn. What is wanted
+        goes out again when the gate admits it."""
+        self._cuts[evse] = self._cuts.get(evse, 0) + 1
+        self._put[evse] = None
+        if evse in self._wanted:
+            self._go_on(evse)
 
     def reopened(self, evse: int) -> None:
         """The board came back and may have forgotten: tell it again."""
@@ -101,19 +111,36 @@ class PilotKeeper:
     async def _bring(self, evse: int) -> None:
         try:
             while self._put.get(evse) != self._wanted[evse]:
-                await self._put_once(evse, self._wanted[evse], self._number.get(evse, 0))
+                if self._is_held(evse):
+                    await asyncio.sleep(HELD_S)
+                else:
+                    await self._put_once(evse, self._wanted[evse], self._number.get(evse, 0))
         finally:
             self._busy.discard(evse)
 
+    def _is_held(self, evse: int) -> bool:
+        """Whether the gate does not admit what is wanted yet; less than current it always does."""
+        if self._wanted[evse].kind is not OfferKind.CURRENT:
+            return False
+        reasons = self._gate.admit_offer(evse)
+        if reasons:
+            log.debug("evse=%s offer held: %s", evse, ", ".join(reasons))
+        return bool(reasons)
+
     async def _put_once(self, evse: int, offer: Offer, number: int) -> None:
+        cuts = self._cuts.get(evse)
         try:
             async with asyncio.timeout(ANSWER_LIMIT_S):
                 await self._pilots[evse].offer(offer)
         except (HalError, TimeoutError) as error:
             self._put[evse] = None
+            if self._cuts.get(evse) != cuts:
+                return  # overtaken by the cut, and nothing is wrong with the board
             self._lost(evse, str(error) or "the board did not confirm an offer")
             await asyncio.sleep(AGAIN_S)
         else:
+            if self._cuts.get(evse) != cuts and offer.kind is OfferKind.CURRENT:
+                return  # withdrawn while it was confirmed
             self._put[evse] = offer
             log.debug("evse=%s offer %s", evse, offer)
             if offer == self._wanted[evse]:

@@ -46,6 +46,21 @@ async def newest(orders: asyncio.Queue[str], else_after_s: float | None) -> str 
     return order
 
 
+class Agreement:
+    """What several sources make of one safety input: good when all say so, and as old as the
+    oldest word. `tell` gives None while one of them has said nothing yet."""
+
+    def __init__(self, *sources: str) -> None:
+        self._words: dict[str, tuple[bool, int] | None] = dict.fromkeys(sources)
+
+    def tell(self, source: str, at_ns: int, *, good: bool) -> tuple[bool, int] | None:
+        self._words[source] = (good, at_ns)
+        said = [word for word in self._words.values() if word is not None]
+        if len(said) < len(self._words):
+            return None
+        return all(good for good, _ in said), min(at_ns for _, at_ns in said)
+
+
 class Steady:
     """What polled samples make of themselves: a state counts once seen `SAMPLES` times in a row.
 

@@ -4,6 +4,8 @@ Decides nothing about sessions: `core.interlock.permits` says yes or no, the cor
 tell readings straight to the gate (no queue, no disk); it opens first and posts afterwards.
 It never closes on its own. Releases are numbered per EVSE; an order to close names the release it
 knows of, so that one that waited cannot close what was opened meanwhile.
+A board that closes its contactor by itself does so on what is on offer: there the offer has the
+lease, waits for the interlock, and goes with the first objection.
 Nothing here awaits. What is on offer to the car is put there by `pilot_keeper.py`.
 """
 
@@ -12,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from typing import Protocol
 
 from cpctl.core.events import (
     ContactorReported,
@@ -23,9 +24,10 @@ from cpctl.core.events import (
     PowerReleased,
     ReleaseNumbered,
 )
-from cpctl.core.interlock import Inputs, Permit, permits
+from cpctl.core.interlock import Inputs, Permit, Refusal, permits, permits_offer
 from cpctl.core.now import NS_PER_S
 from cpctl.core.values import EvseLayout
+from cpctl.runtime.pulse import Later, Pulse, Timer
 from hal.contracts import Contactor, Heartbeat
 from hal.errors import HalError
 from hal.late import dataclass
@@ -42,16 +44,13 @@ LOST_LOOK_S = 5.0  # how often a contactor that cannot be driven is tried again:
 PATIENCE_NS = NS_PER_S  # an order waits so long for readings that are only too old
 
 
-class Timer(Protocol):
-    def cancel(self) -> None: ...
-
-
-Later = Callable[[float, Callable[[], None]], Timer]
+Judge = Callable[[Inputs, int], Permit | Refusal]
 
 
 def _passes(reason: str) -> bool:
     """Whether a fresh reading may take the objection away: nothing is wrong, it is only unknown."""
-    return reason.endswith("_stale") or reason in ("loop_silent", "register_not_read")
+    return reason.endswith("_stale") or reason in (
+        "loop_silent", "register_not_read", "heartbeat_starting")
 
 
 @dataclass
@@ -62,6 +61,8 @@ class _Path:
     contactor: Contactor
     number: int = 0
     coil_on: bool = False
+    armed: bool = False  # current is on offer to a board that closes by itself: leased
+    asked_ns: int | None = None  # since when the car asks
     confirmed: bool = False  # the auxiliary contact was seen closed (or there is none)
     opening: bool = True  # released; the contact is not known open yet
     welded: bool = False
@@ -81,6 +82,11 @@ class _Path:
     plugged_ns: int | None = None
     lost: bool = False  # the contactor could not be driven; told once
 
+    @property
+    def leased(self) -> bool:
+        """Power flows, or flows as soon as the car asks."""
+        return self.coil_on or self.armed
+
 
 def _is_active(path: _Path) -> bool:
     """Whether power flows there or may soon: readings are then kept fresh."""
@@ -99,7 +105,11 @@ class PowerGate:
                  mono_ns: Callable[[], int], later: Later, post: Callable[[Event], None],
                  ask_loop: Callable[[Callable[[], None]], None],
                  refresh: Callable[[int], None], heartbeat: Heartbeat | None = None):
-        self._heartbeat = heartbeat
+        self._pulse = Pulse(
+            heartbeat, mono_ns=mono_ns, later=later, changed=self._heartbeat_changed,
+            needed=lambda: any(map(_is_active, self._paths.values())))
+        #: told which EVSE's board has been ordered off: nothing is on offer there any more
+        self.on_cut: Callable[[int], None] = lambda evse: None
         self._mono_ns = mono_ns
         self._later = later
         self._post = post
@@ -169,6 +179,31 @@ class PowerGate:
         path.current_on_offer = on
         if on:
             self._look_after(path)
+        elif path.armed and not path.coil_on:
+            self._de_energise(path)
+
+    def admit_offer(self, evse: int) -> tuple[str, ...]:
+        """Asked before current is put on the pilot: why it must not be yet; empty: it may.
+
+        Where a board closes on it by itself the lease begins now.
+        """
+        path = self._paths[evse]
+        if not path.contactor.follows_offer:
+            return ()
+        if path.leased:
+            self._renew(path)
+            return () if path.leased else ("released",)
+        reasons = self._judged(permits_offer, path)
+        if path.opening:
+            reasons = (*reasons, "opening")
+        return reasons or self._arm(path)
+
+    def _arm(self, path: _Path) -> tuple[str, ...]:
+        if not self._lease(path):
+            self._begin_settling(path)
+            return ("contactor_lost",)
+        path.armed = True
+        return ()
 
     # --- readings ----------------------------------------------------------------------------
 
@@ -183,6 +218,10 @@ class PowerGate:
         elif path.plugged_ns is None:
             path.plugged_ns = at_ns
         path.pilot, path.pilot_ns, path.diode_ok = reading.state, at_ns, reading.diode_ok
+        if reading.state is None or not reading.state.asks:
+            path.asked_ns = None
+        elif path.asked_ns is None:
+            path.asked_ns = at_ns
         self._reconsider(path)
 
     def input_read(self, evse: int, name: str, at_ns: int, *, good: bool) -> None:
@@ -207,7 +246,7 @@ class PowerGate:
     def lapsed(self, contactor: Contactor) -> None:
         """The dead-man opened `contactor`: its lease had not been renewed."""
         for path in self._paths.values():
-            if path.contactor is contactor and path.coil_on:
+            if path.contactor is contactor and path.leased:
                 self._release(path, ("lease_lapsed",))
 
     # --- questions ---------------------------------------------------------------------------
@@ -218,7 +257,7 @@ class PowerGate:
     def may_unlock(self, evse: int) -> bool:
         """Whether the path is known to be open: no plug is unlocked before."""
         path = self._paths[evse]
-        return not path.coil_on and not path.opening
+        return not path.leased and not path.opening
 
     def is_watched(self, evse: int) -> bool:
         """Whether readings of this EVSE must be kept fresh."""
@@ -246,11 +285,7 @@ class PowerGate:
 
     def _close(self, path: _Path) -> None:
         path.order_until_ns = None
-        try:
-            path.contactor.close(LEASE_S)
-        except HalError as error:
-            self._open(path)
-            self._lose(path, error)
+        if not path.armed and not self._lease(path):
             self._refuse(path, ("contactor_lost",))
             self._begin_settling(path)
             return
@@ -259,6 +294,16 @@ class PowerGate:
         log.info("evse=%s contactor closed", path.layout.id)
         self._confirm(path)
         self._look_after(path)
+
+    def _lease(self, path: _Path) -> bool:
+        """Close with a lease; False, and open again, where that cannot be driven."""
+        try:
+            path.contactor.close(LEASE_S)
+        except HalError as error:
+            self._open(path)
+            self._lose(path, error)
+            return False
+        return True
 
     def _confirm(self, path: _Path) -> None:
         """Wait for the auxiliary contact to follow the coil."""
@@ -283,7 +328,7 @@ class PowerGate:
 
     def _release(self, path: _Path, reasons: tuple[str, ...]) -> None:
         """The gate opens by itself: at once, then it says so."""
-        was_on = path.coil_on
+        was_on = path.leased
         self._open(path)
         if was_on:
             log.warning("evse=%s released: %s", path.layout.id, ", ".join(reasons))
@@ -295,13 +340,16 @@ class PowerGate:
         path.number += 1
 
     def _de_energise(self, path: _Path) -> None:
-        path.coil_on, path.order_until_ns = False, None
+        path.coil_on = path.armed = False
+        path.order_until_ns = None
         if path.look is not None:
             path.look.cancel()
         try:
             path.contactor.open()
         except HalError as error:
             self._lose(path, error)
+        if path.contactor.follows_offer:
+            self.on_cut(path.layout.id)
 
     def _begin_settling(self, path: _Path) -> None:
         path.opening = True
@@ -333,17 +381,23 @@ class PowerGate:
 
     def _reconsider(self, path: _Path) -> None:
         """Something is known anew: open if it objects, close if it was waited for."""
-        if path.coil_on:
-            reasons = self._objections(path)
-            if reasons:
-                self._release(path, reasons)
+        reasons = self._standing(path) if path.leased else ()
+        if reasons:
+            self._release(path, reasons)
         elif path.order_until_ns is not None:
             self._attempt(path)
 
+    def _standing(self, path: _Path) -> tuple[str, ...]:
+        """Objections to what is closed, or on offer to a board that closes by itself."""
+        return self._judged(permits if path.coil_on else permits_offer, path)
+
     def _objections(self, path: _Path) -> tuple[str, ...]:
-        now_ns = self._mono_ns()
-        verdict = permits(self._inputs(path), now_ns)
-        return () if isinstance(verdict, Permit) else verdict.reasons
+        return self._judged(permits, path)
+
+    def _judged(self, judge: Judge, path: _Path) -> tuple[str, ...]:
+        verdict = judge(self._inputs(path), self._mono_ns())
+        reasons = () if isinstance(verdict, Permit) else verdict.reasons
+        return (*reasons, *self._pulse.objections())
 
     def _inputs(self, path: _Path) -> Inputs:
         return Inputs(
@@ -354,13 +408,14 @@ class PowerGate:
             locked=path.locked,
             safety=tuple((name, good, at) for name, (good, at) in path.safety.items()),
             feedback_closed=self._feedback(path),
-            coil_on=path.coil_on,
+            coil_on=path.leased,
             register_mono_ns=path.register_ns if path.layout.has_meter else path.plugged_ns,
             plugged_mono_ns=path.plugged_ns,
             session_in_books=path.session_in_books,
             barred=path.barred,
             answered_mono_ns=self._answered_ns,
-            renewing=path.coil_on,
+            renewing=path.leased,
+            asking_mono_ns=path.asked_ns,
         )
 
     def _feedback(self, path: _Path) -> bool | None:
@@ -382,7 +437,7 @@ class PowerGate:
     def _find(self, path: _Path) -> None:
         """Look whether a lost contactor can be driven again."""
         try:
-            if not path.coil_on:
+            if not path.leased:
                 path.contactor.open()
             path.contactor.feedback()
         except HalError:
@@ -390,6 +445,15 @@ class PowerGate:
         else:
             path.lost = False
             self._post(DeviceFound(path.layout.id, "contactor"))
+
+    def _heartbeat_changed(self, error: HalError | None) -> None:
+        """The hold-in relay has let go, or works again."""
+        for path in self._paths.values():
+            if error is not None:
+                self._post(DeviceLost(path.layout.id, "contactor", str(error)))
+            elif not path.lost:
+                self._post(DeviceFound(path.layout.id, "contactor"))
+            self._reconsider(path)
 
     # --- the tick ----------------------------------------------------------------------------
 
@@ -406,9 +470,9 @@ class PowerGate:
     def _on_tick(self) -> None:
         self._tick = None
         for path in self._paths.values():
-            if path.coil_on:
+            if path.leased:
                 self._renew(path)
-            elif path.order_until_ns is not None:
+            if path.order_until_ns is not None:
                 self._attempt(path)
             if _is_active(path):
                 self._refresh(path.layout.id)
@@ -417,7 +481,7 @@ class PowerGate:
             self._keep_ticking()
 
     def _renew(self, path: _Path) -> None:
-        reasons = self._objections(path)
+        reasons = self._standing(path)
         if path.confirmed and self._feedback(path) is False:
             reasons = (*reasons, "contact_lost")
         if reasons:
@@ -427,6 +491,7 @@ class PowerGate:
 
     def _loop_answered(self) -> None:
         self._answered_ns = self._mono_ns()
+        self._pulse.answered()
         for path in self._paths.values():
             if path.order_until_ns is not None:
                 self._attempt(path)

@@ -65,16 +65,57 @@ TABLE: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
      ("pilot_not_asking", "not_locked", "not_booted")),
 )
 
+#: The same for current on offer at a board that closes by itself; a plugged car does not ask yet.
+OFFER_TABLE: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
+    ({}, ()),
+    ({"renewing": True, "coil_on": True}, ()),
+    ({"pilot": PilotState.A}, ("pilot_not_asking",)),
+    ({"pilot": PilotState.E}, ("pilot_not_asking",)),
+    ({"pilot": PilotState.F}, ("pilot_not_asking",)),
+    ({"pilot": None}, ("no_pilot",)),
+    ({"pilot": PilotState.C}, ("asks_already",)),
+    ({"pilot": PilotState.C, "renewing": True, "coil_on": True}, ()),
+    ({"pilot": PilotState.D}, ("not_ventilated", "asks_already")),
+    ({"pilot": PilotState.D, "ventilated": True}, ("asks_already",)),
+    ({"pilot": PilotState.D, "ventilated": True, "renewing": True, "coil_on": True}, ()),
+    ({"pilot": PilotState.D, "renewing": True, "coil_on": True}, ("not_ventilated",)),
+    ({"pilot_mono_ns": NOW - S - 1}, ("pilot_stale",)),
+    ({"pilot_mono_ns": NOW - S - 1, "renewing": True, "coil_on": True}, ("pilot_stale",)),
+    ({"diode_ok": False}, ("diode_missing",)),
+    ({"locked": False, "renewing": True, "coil_on": True}, ("not_locked",)),
+    ({"safety": (("rcd", False, NOW),)}, ("rcd",)),
+    ({"feedback_closed": True}, ("welded",)),
+    ({"renewing": True}, ("not_closed",)),
+    ({"session_in_books": False}, ("session_not_in_books",)),
+    ({"register_mono_ns": None}, ("register_not_read",)),
+    ({"answered_mono_ns": NOW - 2 * S - 1}, ("loop_silent",)),
+    ({"barred": ("rcd_tripped",)}, ("rcd_tripped",)),
+    ({"asking_mono_ns": NOW - 3 * S}, ()),
+    ({"asking_mono_ns": NOW - 3 * S - 1}, ("not_ordered",)),
+    ({"pilot": PilotState.C, "renewing": True, "coil_on": True, "locked": False,
+      "asking_mono_ns": NOW - 9 * S}, ("not_locked", "not_ordered")),
+)
+
 
 def verdict(module: Any, changed: dict[str, Any]) -> tuple[str, ...] | None:
     """The reasons; None for a permit."""
-    said = module.permits(module.Inputs(**{**GOOD, **changed}), NOW)
-    return None if isinstance(said, module.Permit) else said.reasons
+    return said(module, module.permits, changed)
+
+
+def offer_verdict(module: Any, changed: dict[str, Any]) -> tuple[str, ...] | None:
+    return said(module, module.permits_offer, {"pilot": PilotState.B, **changed})
+
+
+def said(module: Any, judge: Any, changed: dict[str, Any]) -> tuple[str, ...] | None:
+    word = judge(module.Inputs(**{**GOOD, **changed}), NOW)
+    return None if isinstance(word, module.Permit) else word.reasons
 
 
 def follow_the_table(module: Any) -> None:
     for changed, reasons in TABLE:
         assert verdict(module, changed) == (reasons or None), changed
+    for changed, reasons in OFFER_TABLE:
+        assert offer_verdict(module, changed) == (reasons or None), changed
     bare = {name: value for name, value in GOOD.items() if name != "renewing"}
     assert isinstance(module.permits(module.Inputs(**bare), NOW), module.Permit)
     for value in (module.Inputs(**GOOD), module.Permit(), module.Refusal(("rcd",))):
@@ -86,6 +127,12 @@ def follow_the_table(module: Any) -> None:
 def test_the_interlock_permits_only_what_is_good_and_fresh(
         changed: dict[str, Any], reasons: tuple[str, ...]) -> None:
     assert verdict(interlock, changed) == (reasons or None)
+
+
+@pytest.mark.parametrize(("changed", "reasons"), OFFER_TABLE, ids=lambda value: str(value)[:60])
+def test_an_offer_to_a_board_that_closes_by_itself_is_permitted_like_closing(
+        changed: dict[str, Any], reasons: tuple[str, ...]) -> None:
+    assert offer_verdict(interlock, changed) == (reasons or None)
 
 
 def test_a_refusal_names_every_reason() -> None:

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,18 +15,22 @@ from support import gate_bench, mutants
 from cpctl.runtime import power_gate
 
 PATH = Path(power_gate.__file__)
-TESTS = Path(__file__).with_name("test_power_gate.py")
+TESTS = [Path(__file__).with_name(name)
+         for name in ("test_power_gate.py", "test_power_gate_boards.py")]
 
 # Mutants that change nothing anybody can see, with the reason.
 EQUIVALENT: dict[str, str] = {"'0': 0 + 1": "a moment in ns before the first reading"}
 
 
-def load_tests() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("power_gate_cases", TESTS)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def load_tests() -> list[Callable[[], None]]:
+    cases: list[Callable[[], None]] = []
+    for path in TESTS:
+        spec = importlib.util.spec_from_file_location(f"{path.stem}_cases", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        cases += mutants.cases(module)
+    return cases
 
 
 def skip(node: ast.AST) -> bool:
@@ -35,7 +40,7 @@ def skip(node: ast.AST) -> bool:
 
 
 def test_every_mutant_of_the_power_gate_dies() -> None:
-    cases = list(mutants.cases(load_tests()))
+    cases = load_tests()
 
     def run(module: ModuleType) -> None:
         gate_bench.power_gate = module
@@ -65,7 +70,7 @@ def test_every_mutant_of_the_power_gate_dies() -> None:
 def test_the_tests_reach_every_branch_of_the_power_gate() -> None:
     if sys.gettrace() is not None:
         pytest.skip("somebody else is counting lines")
-    cases = list(mutants.cases(load_tests()))
+    cases = load_tests()
     counter = coverage.Coverage(branch=True, include=[str(PATH)], data_file=None)
     module = ModuleType(power_gate.__name__)
     counter.start()

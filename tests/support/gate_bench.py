@@ -6,12 +6,13 @@ from collections.abc import Callable
 from cpctl.core.events import Event
 from cpctl.core.values import EvseLayout
 from cpctl.runtime import power_gate
-from hal.contracts import Parts
+from hal.contactors import board as board_contactor
+from hal.contracts import Contactor, ControlPilot, Heartbeat, Parts
 from hal.deadman import DeadMan
-from hal.errors import HalError
+from hal.errors import DeviceGone, HalError
 from hal.sim.board import Board
 from hal.sim.devices import Switch
-from hal.values import PilotReading, PilotState
+from hal.values import NO_OFFER, Offer, OfferKind, PilotReading, PilotState
 
 START_NS = 1_000_000_000_000
 
@@ -24,16 +25,73 @@ class HandTimer:
         self.cancelled = True
 
 
+class BoardPilot(ControlPilot):
+    """A board that closes its contactor by itself: on what is on offer, while the car asks."""
+
+    switches = silence_timeout = True
+
+    def __init__(self, name: str, evse: int) -> None:
+        super().__init__(name, evse, {}, Parts())
+        self.offered = NO_OFFER
+        self.state = PilotState.A
+        self.welded = self.gone = False
+        self.cuts = 0
+
+    @property
+    def closed(self) -> bool:
+        return self.welded or (self.offered.kind is OfferKind.CURRENT and self.state.asks)
+
+    async def read(self) -> PilotReading:
+        return PilotReading(self.state)
+
+    async def offer(self, offer: Offer) -> None:
+        self.offered = offer
+
+    def cut(self) -> None:
+        self.cuts += 1
+        if self.gone:
+            raise DeviceGone(f"{self.name}: does not answer")
+        self.offered = NO_OFFER
+
+    def stuck(self) -> bool | None:
+        return self.welded
+
+
+class Relay(Heartbeat):
+    """A hold-in relay on a heartbeat: `beats` in ns, `at_rest`, and whether it can be driven."""
+
+    def __init__(self, mono_ns: Callable[[], int]) -> None:
+        super().__init__("heartbeat", None, {}, Parts())
+        self._mono_ns = mono_ns
+        self.beats: list[int] = []
+        self.at_rest = True
+        self.gone = False
+
+    def beat(self) -> None:
+        self._check()
+        self.at_rest = False
+        self.beats.append(self._mono_ns())
+
+    def rest(self) -> None:
+        self._check()
+        self.at_rest = True
+
+    def _check(self) -> None:
+        if self.gone:
+            raise DeviceGone("heartbeat: the line is gone")
+
+
 class GateBench:
     """One or two EVSEs with fitted feedback, one safety input "rcd" and a lock.
 
     `loop_answers`, `pilot_answers`, `inputs_answer` and `meter_answers` switch off who keeps the
-    readings fresh.
+    readings fresh. `board`: the contactor is the pilot board's own. `heartbeat`: a hold-in relay.
     """
 
     def __init__(self, *, evses: tuple[int, ...] = (1,), feedback: bool = True,
                  inputs: tuple[str, ...] = ("rcd",), has_lock: bool = True,
-                 has_meter: bool = True, ventilated: bool = False) -> None:
+                 has_meter: bool = True, ventilated: bool = False,
+                 board: bool = False, heartbeat: bool = False) -> None:
         self.now_ns = START_NS
         self._timers: list[tuple[int, int, HandTimer, Callable[[], None]]] = []
         self._order = 0
@@ -41,8 +99,14 @@ class GateBench:
         self.deadman = DeadMan(self.mono_ns, thread=False)
         self.deadman.start()
         parts = Parts(board=self.board, deadman=self.deadman)
-        self.switches = {evse: Switch(f"contactor {evse}", evse, {"feedback": feedback}, parts)
-                         for evse in evses}
+        self.boards = {evse: BoardPilot(f"pilot {evse}", evse) for evse in evses if board}
+        parts.pilots.update(self.boards)
+        self.switches: dict[int, Contactor] = {
+            evse: board_contactor.Switch(f"contactor {evse}", evse, {}, parts) if board
+            else Switch(f"contactor {evse}", evse, {"feedback": feedback}, parts)
+            for evse in evses}
+        self.relay = Relay(self.mono_ns) if heartbeat else None
+        self.cut: list[int] = []
         self.posted: list[Event] = []
         self.loop_answers = self.pilot_answers = True
         self.inputs_answer = self.meter_answers = True
@@ -56,7 +120,9 @@ class GateBench:
                         for evse in evses)
         self.gate = power_gate.PowerGate(
             self.switches, layouts, mono_ns=self.mono_ns, later=self.later,
-            post=self.posted.append, ask_loop=self._ask, refresh=self.refresh)
+            post=self.posted.append, ask_loop=self._ask, refresh=self.refresh,
+            heartbeat=self.relay)
+        self.gate.on_cut = self.cut.append
 
     def mono_ns(self) -> int:
         return self.now_ns
@@ -111,6 +177,8 @@ class GateBench:
     # --- hands -------------------------------------------------------------------------------
 
     def pilot(self, state: PilotState | None, evse: int = 1, *, diode_ok: bool = True) -> None:
+        if evse in self.boards and state is not None:
+            self.boards[evse].state = state
         self.pilots[evse] = PilotReading(state, diode_ok=diode_ok)
         self.gate.pilot_read(evse, self.pilots[evse], self.now_ns)
 
@@ -140,8 +208,23 @@ class GateBench:
         assert self.coil(evse), self.posted
         self.posted.clear()
 
+    def offering(self, evse: int = 1, current_a: float = 16.0) -> None:
+        """As `ready`, the car in B, and current is on offer at the board."""
+        self.ready(evse)
+        self.pilot(PilotState.B, evse)
+        assert self.put(evse, current_a) == (), self.posted
+        self.posted.clear()
+        self.cut.clear()
+
+    def put(self, evse: int = 1, current_a: float = 16.0) -> tuple[str, ...]:
+        """What the keeper does: ask, and put current on offer at the board if it may go out."""
+        held = self.gate.admit_offer(evse)
+        if not held and evse in self.boards:
+            self.boards[evse].offered = Offer(OfferKind.CURRENT, current_a)
+        return held
+
     def coil(self, evse: int = 1) -> bool:
-        return self.board.look(evse).coil
+        return self.boards[evse].closed if evse in self.boards else self.board.look(evse).coil
 
     def contact(self, evse: int = 1) -> bool:
         return self.board.look(evse).contact_closed
