@@ -27,14 +27,15 @@ from cpctl.core.events import (
 )
 from cpctl.core.values import IdToken
 from cpctl.core.views import StationPicture
+from cpctl.runtime.care import DeviceState
+from cpctl.runtime.care import Unit as _Unit
 from cpctl.runtime.pilot_keeper import PilotKeeper
-from cpctl.runtime.polling import Nap, Steady, leaves_c, newest, turns_bad
+from cpctl.runtime.polling import Agreement, Steady, leaves_c, newest, turns_bad
 from cpctl.runtime.power_gate import PowerGate
 from hal.contracts import (
     CardReader,
     Contactor,
     ControlPilot,
-    Device,
     EnergyMeter,
     Indicator,
     Inputs,
@@ -60,6 +61,7 @@ METER_BUSY_S = 1.0
 METER_IDLE_S = 60.0
 PASSING = ("card_accepted", "card_refused")  # patterns that give way to the one before
 PASSING_S = 2.0
+WIRE, BOARD = "wire", "board"  # who knows of a safety input
 
 
 @dataclass(frozen=True)
@@ -82,33 +84,6 @@ class Fitted:
     inputs: Mapping[tuple[int, str], Inputs] = field(default_factory=dict)
     indicators: Mapping[int, Indicator] = field(default_factory=dict)
     readers: tuple[FittedReader, ...] = ()
-
-
-@dataclass
-class _Unit:
-    """One device in our care."""
-
-    kind: str
-    evse: int | None
-    name: str
-    device: Device
-    nap: Nap = field(default_factory=Nap)
-    health: Health = Health.NEVER_SEEN
-    detail: str = ""
-    listened: bool = False
-    failures: int = 0
-    lasting: str = "off"  # the pattern of an indicator that no passing one replaces for good
-    orders: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
-
-
-@dataclass(frozen=True)
-class DeviceState:
-    """How one device does; `evse` None: it belongs to the station."""
-
-    kind: str
-    name: str
-    evse: int | None
-    health: DeviceHealth
 
 
 CardListener = Callable[[str, CardUid], None]
@@ -145,7 +120,9 @@ class Devices:
         self._card_listeners: list[CardListener] = []
         self._asking: dict[str, FittedReader] = {}  # those whose last card is not decided about
         self._steady_pilots = {evse: Steady(leaves_c) for evse in self._pilots}
-        self._steady_inputs = {key: Steady(turns_bad) for key in self._inputs}
+        self._watched = {evse: one.watched(one.options) for evse, one in fitted.pilots.items()}
+        self._agreements = self._agreeing()
+        self._steady_inputs = {key: Steady(turns_bad) for key in self._agreements}
 
     def start(self, spawn: Spawn) -> None:
         """Take all devices into care; returns at once."""
@@ -344,7 +321,8 @@ class Devices:
         first = unit.health is not Health.OK
 
         async def once() -> None:
-            self._pilot_seen(evse, await self._keeper.read(evse), sure=pilot.pushes)
+            at_ns = self._mono_ns()
+            self._pilot_seen(evse, await self._keeper.read(evse), at_ns, sure=pilot.pushes)
         try:
             while True:
                 await self._try(unit, once)
@@ -354,6 +332,8 @@ class Devices:
                 await unit.nap.take(self._pilot_pause_s(unit, evse, pushes=pilot.pushes))
         except (HalError, TimeoutError):
             self._gate.pilot_read(evse, PilotReading(None), self._mono_ns())
+            for name in self._watched[evse]:
+                self._input_lost(evse, name, BOARD)
             self._steady_pilots[evse].take(PilotReading(None), sure=True)
             raise
 
@@ -367,11 +347,13 @@ class Devices:
     def _pilot_heard(self, evse: int, reading: PilotReading, at_ns: int) -> None:
         """The board pushed a change."""
         self._gate.pilot_read(evse, reading, at_ns)
-        self._pilot_seen(evse, reading, sure=True)
+        self._pilot_seen(evse, reading, at_ns, sure=True)
         if reading.state is None:
             self._pilots[evse].nap.wake()
 
-    def _pilot_seen(self, evse: int, reading: PilotReading, *, sure: bool) -> None:
+    def _pilot_seen(self, evse: int, reading: PilotReading, at_ns: int, *, sure: bool) -> None:
+        for name in self._watched[evse]:
+            self._input_seen(evse, name, name not in reading.alarms, at_ns, sure, BOARD)
         plugged = reading.state is not None and reading.state.plugged
         if plugged and not self._plugged[evse]:
             self.wake_meter(evse)
@@ -399,7 +381,7 @@ class Devices:
                 await self._try(unit, once)
                 await unit.nap.take(self._input_pause_s(unit, evse, pushes=device.pushes))
         except (HalError, TimeoutError):
-            self._gate.input_read(evse, name, self._mono_ns(), good=False)
+            self._input_lost(evse, name, WIRE)
             raise
 
     def _input_pause_s(self, unit: _Unit, evse: int, *, pushes: bool) -> float | None:
@@ -409,8 +391,26 @@ class Devices:
             return None
         return INPUT_BUSY_S if self._gate.is_watched(evse) else POLL_IDLE_S
 
-    def _input_seen(self, evse: int, name: str, good: bool, at_ns: int,
-                    sure: bool) -> None:
+    def _agreeing(self) -> dict[tuple[int, str], Agreement]:
+        """Each safety input with those who know it: a wire of ours, the pilot board, or both."""
+        sources: dict[tuple[int, str], list[str]] = {key: [WIRE] for key in self._inputs}
+        for evse, names in self._watched.items():
+            for name in names:
+                sources.setdefault((evse, name), []).append(BOARD)
+        return {key: Agreement(*known) for key, known in sources.items()}
+
+    def _input_lost(self, evse: int, name: str, source: str) -> None:
+        """Nobody knows how it is: not good, until it is read again."""
+        at_ns = self._mono_ns()
+        self._agreements[evse, name].tell(source, at_ns, good=False)
+        self._gate.input_read(evse, name, at_ns, good=False)
+
+    def _input_seen(self, evse: int, name: str, good: bool, at_ns: int, sure: bool,
+                    source: str = WIRE) -> None:
+        agreed = self._agreements[evse, name].tell(source, at_ns, good=good)
+        if agreed is None:
+            return
+        good, at_ns = agreed
         self._gate.input_read(evse, name, at_ns, good=good)
         if self._steady_inputs[evse, name].take(good, sure=sure):
             self._post(InputChanged(evse, name, good))
