@@ -5,11 +5,13 @@ unasked. Nothing is written to any device. Which model answers is told by `busna
 bytes mean by `buswire.py`.
 """
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field, replace
 
 from hal.buswire import BusWire, Heard, Kind
 from hal.crc import is_whole
+from hal.errors import DeviceGone
 from hal.late import dataclass
 from hal.rtu import READ_COILS, READ_HOLDING, READ_INPUT, LineSettings
 from hal.serialbus import OpenPort
@@ -52,13 +54,15 @@ class Somebody:
 @dataclass
 class Sweep:
     """What one setting of a line brought. `unasked`: bytes that came before anybody was asked;
-    `garbled`: by address what came instead of an answer, each time it was asked."""
+    `garbled`: by address what came instead of an answer, each time it was asked; `impossible`: the
+    port cannot be set so."""
 
     settings: LineSettings
     found: list[Somebody] = field(default_factory=list)
     garbled: dict[int, bytes] = field(default_factory=dict)
     unasked: bytes = b""
     echo: bool = False
+    impossible: bool = False
 
     @property
     def addresses(self) -> tuple[int, ...]:
@@ -111,17 +115,22 @@ def sweep(
     progress: Progress = _nobody_looks,
 ) -> Sweep:
     """Ask each address by all `probes`. Raises DeviceGone when the port is not there or is lost."""
-    wire = BusWire(settings, open_port, wait_s=wait_s)
     told = Sweep(settings)
     try:
-        told.unasked = wire.listen(_LISTEN_S)
-        for address in addresses:
-            progress(settings, address, len(told.found))
-            if address not in told.addresses:
-                _ask(wire, address, told, probes)
-        _take_late(told, wire.listen(_LISTEN_S))
-    finally:
-        wire.close()
+        wire = BusWire(settings, open_port, wait_s=wait_s)
+        try:
+            told.unasked = wire.listen(_LISTEN_S)
+            for address in addresses:
+                progress(settings, address, len(told.found))
+                if address not in told.addresses:
+                    _ask(wire, address, told, probes)
+            _take_late(told, wire.listen(_LISTEN_S))
+        finally:
+            wire.close()
+    except DeviceGone as error:
+        if error_number(error) != errno.EINVAL:
+            raise
+        told.impossible = True
     return told
 
 
@@ -137,6 +146,13 @@ def _ask(wire: BusWire, address: int, told: Sweep, probes: Sequence[Probe]) -> N
                 break
         else:
             told.garbled[address] = heard.frame
+
+
+def error_number(error: DeviceGone) -> int:
+    """What the kernel said when a port could not be had (errno); 0: nothing."""
+    cause = error.__cause__
+    number = getattr(cause, "errno", None) or (cause.args[0] if cause and cause.args else 0)
+    return number if isinstance(number, int) else 0
 
 
 def _settled(told: Sweep, address: int, heard: Heard) -> bool:
@@ -164,6 +180,9 @@ def verdicts(told: Sequence[Sweep]) -> tuple[str, ...]:
 def _of_silence(told: Sequence[Sweep]) -> tuple[str, ...]:
     if not told or any(one.found for one in told):
         return ()
+    unable = ", ".join(line_words(one.settings) for one in told if one.impossible)
+    if all(one.impossible for one in told):
+        return (f"the port cannot do {unable}; try others",)
     return ("nobody answers, the line is silent: check the supply of the devices, swap A and B, "
             "and try more addresses, baud rates and parities",)  # fmt: skip
 

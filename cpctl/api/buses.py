@@ -20,11 +20,11 @@ _COUNTED = ("requests", "answers", "retries", "timeouts", "crc_errors", "bad_fra
 #: what was counted -> (in words, what to look at)
 _ERRORS: tuple[tuple[str, str, str], ...] = (
     ("crc_errors", "with a wrong checksum",
-     "check termination and shield, and that no two devices have the same address (cpctl hw bus)"),
+     "check termination and shield, and that no two devices have the same address (cpctl hw scan)"),
     ("bad_frames", "cut short or alien",
      "check wiring, baud rate and parity; another master on the line?"),
     ("timeouts", "without an answer",
-     "check its supply, A/B wiring, address and baud rate (cpctl hw bus)"),
+     "check its supply, A/B wiring, address and baud rate (cpctl hw scan)"),
     ("exceptions", "refused by the device",
      "check that the driver is the one of the model (cpctl hw meter N --raw)"),
     ("port_losses", "while the port was gone", "check the plug of the adapter and its cable"),

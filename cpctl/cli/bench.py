@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+from cpctl.cli import scan
 from cpctl.cli.main import DONE, FAILED, common
 from cpctl.cli.show import Screen, pairs, word
 from cpctl.cli.talk import call, connect, done
@@ -63,6 +64,7 @@ def _hw(verb: Any) -> None:
     one.add_argument("--record", metavar="FILE",
                      help="write the frames on the line to FILE, for the tests of the driver")
     verb("bus", "each serial line: requests, errors and latencies by address", hw_bus)
+    scan.options(verb("scan", "who is on a serial line (needs no daemon)", scan.scan))
     one = verb("pilot", "a reading of the control pilot, now", hw_pilot)
     one.add_argument("evse", type=int, help="number of the EVSE")
     verb("reader", "the readers, then each card as it is held to one", hw_reader)

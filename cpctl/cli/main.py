@@ -1,7 +1,7 @@
 """The command `cpctl`: words in, one call or a few to the daemon, an exit code out.
 
 Only the group of the command that was given is imported, and nothing heavy at all: `run`, `config`,
-`demo` and `hw safe` import what they need when they run.
+`demo`, `hw scan` and `hw safe` import what they need when they run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "certificates": ("certificates", "certificates and their expiry: list, renew"),
     "ocpp": ("line", "the link: tail, disconnect, connect, data-transfer"),
     "sim": ("bench", "the hands of the simulated board: plug, tap, fault and others"),
-    "hw": ("bench", "devices: list, meter, reader, pilot, bus; safe drives outputs off"),
+    "hw": ("bench", "devices: list, meter, reader, pilot, bus, scan; safe drives outputs off"),
     "support": ("support", "bundle: an archive for whoever helps, without secrets"),
     "firmware": ("firmware", "the release that runs, those there are, how an update stands"),
     "run": ("daemon", "the daemon (systemd starts it)"),

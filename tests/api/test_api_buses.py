@@ -133,7 +133,7 @@ def test_doctor_is_content_with_a_line_that_works_and_with_one_slip(post: Post) 
 
 
 @pytest.mark.parametrize(("fault", "finding", "step"), [
-    (Silence(), "8 of 8 without an answer", "address and baud rate (cpctl hw bus)"),
+    (Silence(), "8 of 8 without an answer", "address and baud rate (cpctl hw scan)"),
     (Flip(-1), "8 of 8 with a wrong checksum", "no two devices have the same address"),
     (Unplug(), "8 of 8 while the port was gone", "the plug of the adapter"),
 ])
