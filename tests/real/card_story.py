@@ -5,12 +5,13 @@ Called with the name of a story; prints what happened as one JSON object.
 
 import asyncio
 import json
+import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from support.pcscd import Pcscd
+from support.pcscd import NAME, Pcscd
 from support.vcard import VirtualCard
 
 from hal.contracts import Parts
@@ -142,15 +143,46 @@ async def no_such_reader(_: Pcscd) -> dict[str, Any]:
     return {"refused": ""}
 
 
+async def courtesies(pcscd: Pcscd) -> dict[str, Any]:
+    """The reader passes for an ACR122U: its buzzer is turned off, a decision is shown."""
+    cards = VirtualCard(UID), VirtualCard(bytes.fromhex("04010203"))
+    async with Watched(reader="ACR122U", buzzer=False) as watched:
+        for number, card in enumerate(cards):
+            with card:
+                await watched.until(lambda: len(watched.taps) > number)  # noqa: B023
+                watched.reader.signal(accepted=not number)
+                async with asyncio.timeout(20.0):
+                    while not any(one.startswith("ff0040") for one in card.heard):
+                        await asyncio.sleep(0.02)
+            await asyncio.to_thread(pcscd.wait_for_card, present=False)
+    return {"taps": watched.taps, "heard": [card.heard for card in cards], "lost": watched.lost}
+
+
+async def forbidden_escape(pcscd: Pcscd) -> dict[str, Any]:
+    """The reader passes for an ACR1252U, whose driver takes no escape commands: cards are read."""
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("hal.readers").addHandler(handler)
+    async with Watched(reader="ACR1252", buzzer=False) as watched:
+        await tap(pcscd, UID)
+        watched.reader.signal(accepted=True)
+        await tap(pcscd, UID)
+        return {"taps": watched.taps, "said": said, "lost": watched.lost}
+
+
 STORIES: Sequence[Callable[[Pcscd], Awaitable[dict[str, Any]]]] = (
-    two_taps, kinds_of_cards, short_restart, long_absence, quiet_wait, no_such_reader)
+    two_taps, kinds_of_cards, short_restart, long_absence, quiet_wait, no_such_reader,
+    courtesies, forbidden_escape)
+MODELS = {"courtesies": "ACS ACR122U PICC Interface",
+          "forbidden_escape": "ACS ACR1252 Dual Reader PICC"}
 
 
 def main(name: str) -> None:
     story = {story.__name__: story for story in STORIES}[name]
 
     async def told() -> dict[str, Any]:
-        with Pcscd() as pcscd:
+        with Pcscd(MODELS.get(name, NAME)) as pcscd:
             return await story(pcscd)
 
     print(json.dumps(asyncio.run(told())))

@@ -71,3 +71,19 @@ def test_a_pattern_that_fits_no_reader_names_those_there_are() -> None:
 
     assert "ACR122" in told["refused"]
     assert "CPCTL Virtual Reader 00 00" in told["refused"]
+
+
+def test_a_model_is_told_about_its_buzzer_once_and_shows_what_was_decided() -> None:
+    told = tell("courtesies")
+
+    assert [text for text, _ in told["taps"]] == ["04A1B2C3D4E5F6", "04010203"]
+    assert told["heard"] == [["ff00520000", "ff0040a00401010100"], ["ff0040500401010300"]]
+    assert told["lost"] == ""
+
+
+def test_a_reader_whose_driver_takes_no_escape_commands_reads_cards_all_the_same() -> None:
+    told = tell("forbidden_escape")
+
+    assert told["taps"] == [["04A1B2C3D4E5F6", False]] * 2
+    assert told["lost"] == ""
+    assert len([one for one in told["said"] if "ifdDriverOptions" in one]) == 2  # buzzer, lights

@@ -26,10 +26,10 @@ from support.vcard import VirtualCard
 
 RUN = Path("/run/pcscd")
 COMM = RUN / "pcscd.comm"
-READER = "CPCTL Virtual Reader 00 00"  # the first slot, as the drivers see it
+NAME = "CPCTL Virtual Reader"  # "… 00 00" is its first slot, as the drivers see it
 TIMED_OUT = 0x8010000A
 CONFIG = """\
-FRIENDLYNAME "CPCTL Virtual Reader"
+FRIENDLYNAME "{name}"
 DEVICENAME /dev/null:0x9A4C
 LIBPATH {library}
 CHANNELID 0x9A4C
@@ -39,13 +39,18 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 
 
 class Pcscd:
-    """pcscd with the virtual reader, as a child of this process. Use as a context."""
+    """pcscd with the virtual reader, as a child of this process. Use as a context.
 
-    def __init__(self) -> None:
+    `name` makes the virtual reader pass for a model.
+    """
+
+    def __init__(self, name: str = NAME) -> None:
+        self._reader = f"{name} 00 00"
         self._folder = RUN / "config"  # goes with the namespace
         self._log = RUN / "log"
         self._folder.mkdir(exist_ok=True)
-        (self._folder / "reader.conf").write_text(CONFIG.format(library=vpcd_library()))
+        (self._folder / "reader.conf").write_text(CONFIG.format(
+            name=name, library=vpcd_library()))
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Pcscd":
@@ -100,7 +105,7 @@ class Pcscd:
             while code == 0 and not known & wanted:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"the virtual card was not noticed within {limit_s:g} s")
-                code, told = scard.SCardGetStatusChange(context, 1_000, [(READER, known)])
+                code, told = scard.SCardGetStatusChange(context, 1_000, [(self._reader, known)])
                 known = told[0][1] & ~scard.SCARD_STATE_CHANGED if code == 0 else known
                 code = 0 if code & 0xFFFFFFFF == TIMED_OUT else code
         finally:

@@ -14,16 +14,21 @@ PORT = 0x9A4C  # of the first slot; the second has the next one
 ATR = bytes.fromhex("3B8F8001804F0CA000000306030001000000006A")
 GIVE_ATR = 4
 GET_UID = bytes.fromhex("FFCA000000")
+FOR_THE_READER = b"\xff\x00"
 OK = b"\x90\x00"
 NOT_CONTACTLESS = b"\x6a\x81"
 
 
 class VirtualCard:
-    """A card with the identifier `uid`; None: a card that is not contactless."""
+    """A card with the identifier `uid`; None: a card that is not contactless.
+
+    `heard` are the commands for the reader itself that came by (FF 00 …), which it takes.
+    """
 
     def __init__(self, uid: bytes | None, port: int = PORT) -> None:
         self.uid = uid
         self.port = port
+        self.heard: list[str] = []
         self._socket: socket.socket | None = None
 
     def insert(self) -> None:
@@ -58,4 +63,7 @@ class VirtualCard:
             return ATR if message[0] == GIVE_ATR else None
         if message[:5] == GET_UID and self.uid is not None:
             return self.uid + OK
+        if message[:2] == FOR_THE_READER:
+            self.heard.append(message.hex())
+            return OK
         return NOT_CONTACTLESS
