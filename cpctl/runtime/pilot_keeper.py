@@ -109,12 +109,16 @@ class PilotKeeper:
             self._spawn(self._bring(evse), f"offer {evse}")
 
     async def _bring(self, evse: int) -> None:
+        held = False
         try:
             while self._put.get(evse) != self._wanted[evse]:
-                if self._is_held(evse):
+                held = self._is_held(evse)
+                if held:
                     await asyncio.sleep(HELD_S)
                 else:
                     await self._put_once(evse, self._wanted[evse], self._number.get(evse, 0))
+            if held:  # what was held is wanted no longer, and what is wanted is out already
+                self._post(OfferConfirmed(evse, self._wanted[evse], self._number.get(evse, 0)))
         finally:
             self._busy.discard(evse)
 
