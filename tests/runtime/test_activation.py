@@ -54,7 +54,8 @@ def test_socket_at_another_path_is_told_and_left(
     {}, {"LISTEN_FDS": "1"}, {"LISTEN_FDS": "1", "LISTEN_PID": "1"},
     {"LISTEN_FDS": "", "LISTEN_PID": str(os.getpid())},
     {"LISTEN_FDS": "many", "LISTEN_PID": str(os.getpid())},
-    {"LISTEN_FDS": "0", "LISTEN_PID": str(os.getpid())}], ids=str)
+    {"LISTEN_FDS": "0", "LISTEN_PID": str(os.getpid())}],
+    ids=["nothing", "no process named", "another process", "no number", "words", "none"])
 def test_what_was_meant_for_another_process_is_not_taken(
         listening: Path, environ: dict[str, str]) -> None:
     assert handed_over(listening, environ) is None
