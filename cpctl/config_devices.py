@@ -23,7 +23,7 @@ CONNECTOR_TYPES = ("cType2", "sType2", "cType1", "sType1", "sType3", "sCEE-7-7",
                    "s309-1P-32A", "s309-3P-16A", "s309-3P-32A", "sBS1361", "Other1PhMax16A",
                    "Other1PhOver16A", "Other3Ph", "Unknown")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-_HARDWARE = ("pilot", "contactor", "meter", "lock", "inputs", "indicator")
+_HARDWARE = ("pilot", "contactor", "meter", "lock", "inputs", "indicator", "proximity")
 _NEEDED = ("pilot", "contactor", "meter")
 
 
@@ -31,6 +31,7 @@ class DeviceSpec(NamedTuple):
     """One device as configured: `options` are checked, and hold what was given and no more."""
 
     kind: str  # as in the registry: reader meter pilot contactor lock input indicator heartbeat
+    # and proximity
     driver: str
     options: Mapping[str, Any] = NOTHING
 
@@ -84,10 +85,12 @@ class EvseSpec(NamedTuple):
     lock: DeviceSpec | None = None
     indicator: DeviceSpec | None = None
     inputs: Mapping[str, DeviceSpec] = NOTHING
+    proximity: DeviceSpec | None = None  # of the cable, where the pilot board does not tell it
 
     @property
     def devices(self) -> tuple[DeviceSpec, ...]:
-        fitted = (self.pilot, self.contactor, self.meter, self.lock, self.indicator)
+        fitted = (self.pilot, self.contactor, self.meter, self.lock, self.indicator,
+                  self.proximity)
         return (*(one for one in fitted if one is not None), *self.inputs.values())
 
 
@@ -175,6 +178,7 @@ class Devices:
         for kind in ("pilot", "contactor", "meter", "lock", "indicator"):
             fitted[kind] = self._fitted(one, kind, number, simulated=not named)
         pilot, contactor, meter = (fitted[kind] or self._simulated(kind) for kind in _NEEDED)
+        self._beside_each_other(one, pilot, contactor)
         spec = EvseSpec(
             number,
             max_current_a=one.number("max_current_a", 32.0, minimum=6, maximum=80),
@@ -183,9 +187,21 @@ class Devices:
             connectors=self._connectors(one),
             inputs=self._inputs(one, number, simulated=not named),
             pilot=pilot, contactor=contactor, meter=meter, lock=fitted["lock"],
-            indicator=fitted["indicator"])
+            indicator=fitted["indicator"],
+            proximity=self._fitted(one, "proximity", number, simulated=False))
         one.done()
         return spec
+
+    def _beside_each_other(self, one: Section, pilot: DeviceSpec, contactor: DeviceSpec) -> None:
+        """Some contactors are the pilot board's own."""
+        try:
+            switch = hal.registry.load("contactor", contactor.driver)
+            problem = switch.unfit(hal.registry.load("pilot", pilot.driver), contactor.options)
+        except BadConfig:
+            return  # a driver there is not: told where it stands
+        if problem:
+            sentence, _, step = problem.partition("; ")
+            one.wrong("contactor", sentence, step)
 
     def _fitted(self, one: Section, kind: str, number: int, *, simulated: bool
                 ) -> DeviceSpec | None:

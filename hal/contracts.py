@@ -140,6 +140,14 @@ class ControlPilot(Device):
         return None
 
 
+class Proximity(Device):
+    """The coding of the plugged cable, where the pilot board does not tell it."""
+
+    @abstractmethod
+    async def cable_a(self) -> float:
+        """Rating of the cable that is plugged now, in A per phase; 0: none that may be used."""
+
+
 class PlugLock(Device):
     @abstractmethod
     async def lock(self) -> bool | None:
@@ -220,6 +228,17 @@ class Contactor(ABC):
     def feeds_back(cls, options: Mapping[str, Any]) -> bool:
         """Whether an auxiliary contact is fitted with these options."""
         return bool(options.get("feedback_pin"))
+
+    @classmethod
+    def unfit(cls, pilot: type[ControlPilot], options: Mapping[str, Any]) -> str:
+        """Why it cannot be used beside this pilot, with the next step; "" when it can."""
+        return ""
+
+    @classmethod
+    def weakness(cls, options: Mapping[str, Any]) -> str:
+        """Why it needs a second way to off on the spot: a contactor of ours in series, or a
+        hold-in relay on the heartbeat; "" when it needs none."""
+        return ""
 
     def __init__(self, name: str, evse: int | None, options: Mapping[str, Any], parts: Parts):
         if parts.deadman is None:

@@ -22,7 +22,7 @@ def check(name: str, good: bool, finding: str, next_step: str = "") -> Check:
 
 def checks(app: App) -> list[Check]:
     return [*_link(app), *_books(app), *_devices(app), *_buses(app), *_faults(app),
-            *_configuration(app), *certificate_checks(app)]
+            *_second_ways(app), *_configuration(app), *certificate_checks(app)]
 
 
 def _link(app: App) -> Iterator[Check]:
@@ -66,6 +66,17 @@ def _devices(app: App) -> Iterator[Check]:
         word, detail = one.health.health.value, one.health.detail
         yield check(one.name, word == "ok", detail or word.replace("_", " "),
                     "check its supply, wiring and configuration (cpctl hw list)")
+
+
+def _second_ways(app: App) -> Iterator[Check]:
+    """Contactors that stay as they are when this process ends need a second way to off."""
+    for evse, one in app.devices.fitted.contactors.items():
+        weakness = one.weakness(one.options)
+        if weakness:
+            fitted = app.config.heartbeat is not None
+            yield check(f"second way to off {evse}", fitted,
+                        "the hold-in relay on the heartbeat" if fitted else weakness,
+                        "put a contactor driven by this machine in series, or fit [heartbeat]")
 
 
 def _buses(app: App) -> Iterator[Check]:

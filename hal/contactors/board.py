@@ -24,12 +24,21 @@ class Switch(Contactor):
                help="true: accept a board that goes on offering when this machine falls silent"),
     )
 
+    @classmethod
+    def unfit(cls, pilot: type[ControlPilot], options: Mapping[str, Any]) -> str:
+        if not pilot.switches:
+            return "the pilot's board switches no contactor; name the contactor's own driver"
+        if not pilot.silence_timeout and not options.get("trust_board"):
+            return ("the pilot's board goes on offering when this machine falls silent; put an "
+                    'enable contactor in series (driver = "gpio"), or write trust_board = true')
+        return ""
+
     def __init__(self, name: str, evse: int | None, options: Mapping[str, Any], parts: Parts):
         super().__init__(name, evse, options, parts)
         pilot = parts.pilots.get(evse) if evse is not None else None
         if pilot is None:
             raise BadConfig(f"{name}: there is no pilot board that could switch it")
-        problem = unfit(type(pilot), trusted=bool(options.get("trust_board")))
+        problem = self.unfit(type(pilot), options)
         if problem:
             raise BadConfig(f"{name}: {problem}")
         self._pilot = pilot
@@ -43,13 +52,3 @@ class Switch(Contactor):
     def _read_feedback(self) -> bool | None:
         """Only a weld that the board found itself."""
         return True if self._pilot.stuck() else None
-
-
-def unfit(pilot: type[ControlPilot], *, trusted: bool) -> str:
-    """Why a board of this kind is not to switch its contactor alone; "" when it may."""
-    if not pilot.switches:
-        return "the pilot's board switches no contactor; name the contactor's own driver"
-    if not pilot.silence_timeout and not trusted:
-        return ("the pilot's board goes on offering when this machine falls silent; put an enable "
-                'contactor in series (driver = "gpio"), or write trust_board = true')
-    return ""

@@ -43,11 +43,19 @@ class Switch(Contactor):
                help="which input of the board the auxiliary contact is on; 0: none"),
         Option("feedback_closed_on", bool, True,
                help="false: the input is off while the contactor is closed"),
+        Option("backed_up", bool, False,
+               help="true: a second, local contactor or hold-in relay is in series"),
     )
 
     @classmethod
     def feeds_back(cls, options: Mapping[str, Any]) -> bool:
         return bool(options.get("feedback_input"))
+
+    @classmethod
+    def weakness(cls, options: Mapping[str, Any]) -> str:
+        if options.get("backed_up"):
+            return ""
+        return "the relay board keeps its relays as they are when nobody speaks to it"
 
     def __init__(self, name: str, evse: int | None, options: Mapping[str, Any], parts: Parts):
         super().__init__(name, evse, options, parts)

@@ -77,17 +77,23 @@ class World:
         self.gate = PowerGate(
             {1: contactor}, (EvseLayout(1, inputs=names),), mono_ns=loop.monotonic_ns,
             later=loop.call_later, post=self.posted.append,
-            ask_loop=lambda answered: answered(), refresh=lambda evse: self.devices.refresh(evse))
+            ask_loop=lambda answered: answered(), refresh=self._refresh)
         self.tasks: list[asyncio.Task[None]] = []
         self.keeper = PilotKeeper(
             {1: self.board}, self.gate, spawn=self.spawn, post=self.posted.append,
-            lost=lambda evse, detail: self.devices.offer_failed(evse, detail),
+            lost=self._offer_failed,
             mono_ns=loop.monotonic_ns)
         self.gate.on_cut = self.keeper.cut
         fitted = Fitted({1: contactor}, {1: self.board}, {1: Meter("meter 1", 1, {}, parts)},
                         inputs=dict(self.wires))
         self.devices = Devices(fitted, self.gate, self.keeper, post=self.posted.append,
                                mono_ns=loop.monotonic_ns)
+
+    def _refresh(self, evse: int) -> None:
+        self.devices.refresh(evse)
+
+    def _offer_failed(self, evse: int, detail: str) -> None:
+        self.devices.offer_failed(evse, detail)
 
     def spawn(self, coro, name: str):
         task = asyncio.ensure_future(coro)

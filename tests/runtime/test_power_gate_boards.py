@@ -278,7 +278,7 @@ def test_an_offer_is_not_raised_where_the_lease_has_lapsed_unnoticed() -> None:
 # --- withdrawing ---------------------------------------------------------------------------------
 
 
-def test_an_offer_taken_back_before_the_car_asked_is_withdrawn_at_once_and_needs_no_number() -> None:
+def test_an_offer_taken_back_before_the_car_asked_is_withdrawn_at_once_without_a_number() -> None:
     bench = GateBench(board=True)
     bench.offering()
 
