@@ -29,7 +29,7 @@ from cpctl.services.child import Children
 from cpctl.store.db import ThreadWriter, Writer
 from cpctl.store.entries import OpenReport
 from hal import registry
-from hal.contracts import Heartbeat, Parts
+from hal.contracts import ControlPilot, Heartbeat, Parts, Proximity
 from hal.deadman import DeadMan
 from hal.errors import HalError
 from hal.late import dataclass
@@ -158,6 +158,9 @@ def _fitted(config: Config, parts: Parts) -> Fitted:
     evses = config.evses
     pilots = {one.id: made(one.pilot, f"pilot {one.id}", one.id) for one in evses}
     parts.pilots.update(pilots)
+    pilots |= {one.id: _cabled(pilots[one.id],
+                               made(one.proximity, f"proximity {one.id}", one.id))
+               for one in evses if one.proximity is not None}
     return Fitted(
         contactors={one.id: made(one.contactor, f"contactor {one.id}", one.id) for one in evses},
         pilots=pilots,
@@ -172,6 +175,12 @@ def _fitted(config: Config, parts: Parts) -> Fitted:
             one.id, made(one.device, f"reader {one.id}",
                          one.evses[0] if len(one.evses) == 1 else None), one.evses)
             for one in config.readers))
+
+
+def _cabled(pilot: ControlPilot, proximity: Proximity) -> ControlPilot:
+    from hal.cabled_pilot import CabledPilot
+
+    return CabledPilot(pilot, proximity)
 
 
 async def request_outputs(hardware: Hardware) -> None:

@@ -10,15 +10,18 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from hal.errors import HalError
+
 T = TypeVar("T")
 
 
 async def aside(call: Callable[[], T], name: str, late: Callable[[T], object] | None = None) -> T:
-    """What `call` returns or raises. When nobody waits any more, `late` gets what it returned."""
+    """What `call` returns; raises the HalError or OSError it raises. When nobody waits any more,
+    `late` gets what it returned."""
     loop = asyncio.get_running_loop()
     told: asyncio.Future[T] = loop.create_future()
 
-    def settle(result: T | None, error: BaseException | None) -> None:
+    def settle(result: T | None, error: Exception | None) -> None:
         if told.done():
             if error is None and late is not None:
                 late(result)  # type: ignore[arg-type]
@@ -28,13 +31,15 @@ async def aside(call: Callable[[], T], name: str, late: Callable[[T], object] | 
             told.set_result(result)  # type: ignore[arg-type]
 
     def work() -> None:
-        result, error = None, None
+        result: T | None = None
+        error: Exception | None = RuntimeError(f"{name} died of a bug (see the log)")
         try:
-            result = call()
-        except Exception as failed:  # noqa: BLE001 - raised again where it is waited for
+            result, error = call(), None
+        except (HalError, OSError) as failed:
             error = failed
-        with contextlib.suppress(RuntimeError):  # the loop has gone, and the process goes too
-            loop.call_soon_threadsafe(settle, result, error)
+        finally:
+            with contextlib.suppress(RuntimeError):  # the loop has gone, and the process goes too
+                loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=work, name=name, daemon=True).start()
     return await told

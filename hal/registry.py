@@ -32,6 +32,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "input": ("hal.inputs", "SafetyInput"),
     "indicator": ("hal.indicators", "Lights"),
     "heartbeat": ("hal.heartbeats", "Beat"),
+    "proximity": ("hal.proximities", "Proximity"),
 }
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")

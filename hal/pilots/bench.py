@@ -25,7 +25,8 @@ from hal.contracts import ControlPilot, Option, Parts
 from hal.errors import BadConfig, HalError
 from hal.iio import Adc
 from hal.lookout import Lookout
-from hal.pilot_signal import PERIOD_NS, Judge, Verdict, cable_a, duty_percent, signalled_a
+from hal.pilot_signal import PERIOD_NS, Judge, Verdict, duty_percent, signalled_a
+from hal.proximities.iio import DIVIDER, rating_a
 from hal.pwm import Pwm
 from hal.sysfs import Sysfs
 from hal.values import Offer, OfferKind, PilotReading
@@ -63,9 +64,7 @@ class Pilot(ControlPilot):
         Option("low_offset_v", float, 0.0),
         Option("cable_channel", int, None, minimum=0, maximum=31,
                help="channel of the proximity contact of a socket outlet"),
-        Option("cable_pullup_ohm", float, 1000.0, minimum=1, maximum=1e6,
-               help="from the supply of the proximity contact"),
-        Option("cable_supply_v", float, 3.3, minimum=1, maximum=15),
+        *DIVIDER,
     )
 
     def __init__(self, name: str, evse: int | None, options: Mapping[str, Any], parts: Parts):
@@ -185,15 +184,8 @@ class Pilot(ControlPilot):
             return None
         now_s = self.monotonic_s()
         if self._cable is None or now_s - self._cable[1] > CABLE_S or not _was_plugged(self._told):
-            self._cable = self._measured_a(channel), now_s
+            self._cable = rating_a(self._adc.volts(channel), self.options), now_s
         return self._cable[0]
-
-    def _measured_a(self, channel: int) -> float:
-        volts, supply_v = self._adc.volts(channel), self.options["cable_supply_v"]
-        if volts >= supply_v:
-            return 0.0
-        ohm = self.options["cable_pullup_ohm"] * max(volts, 0.0) / (supply_v - volts)
-        return cable_a(ohm) or 0.0
 
     def _note_pace(self) -> None:
         before, self._looked_s = self._looked_s, self.monotonic_s()

@@ -20,6 +20,7 @@ from hal.contracts import (
     Parts,
     PlugLock,
 )
+from hal.contracts import Proximity as CableContract
 from hal.errors import BadConfig, DeviceGone
 from hal.sim.board import Board
 from hal.sim.words import INPUT_FAULTS
@@ -121,6 +122,13 @@ class Lock(PlugLock):
 
     def _told(self, arrived: bool) -> bool | None:
         return arrived if self.options.get("feedback", True) else None
+
+
+class Proximity(CableContract):
+    """Measures the cable that comes with the car."""
+
+    async def cable_a(self) -> float:
+        return _board(self).look(_evse(self)).cable_a or 0.0
 
 
 class SafetyInput(Inputs):
