@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # What stands in a bundle beside books, log and configuration: name -> method of the local API.
-PICTURES = {"status": "status", "devices": "hw.list", "settings": "settings.list",
-            "limits": "limits", "why": "why", "doctor": "doctor", "sessions": "sessions.list"}
+PICTURES = {"status": "status", "devices": "hw.list", "buses": "hw.bus",
+            "settings": "settings.list", "limits": "limits", "why": "why", "doctor": "doctor",
+            "sessions": "sessions.list"}
 PICTURE_LIMIT_S = 10.0
 
 

@@ -97,7 +97,7 @@ def scan(args: Namespace, screen: Screen) -> int:
         return _mistakes(screen, error)
     if not lines:
         wanted = f"no serial line {args.bus}" if args.bus else "no serial line"
-        screen.error(f"{wanted} in {args.config}", "name the port: --port /dev/ttyUSB0", USAGE)
+        screen.error(f"{wanted} in {args.config}", _ports_to_name(), USAGE)
         return USAGE
     told: list[Found] = []
     for line in lines:
@@ -124,9 +124,20 @@ def _lines(args: Namespace) -> list[_Line]:
 
     from cpctl import config
 
+    if not Path(args.config).exists():  # a fresh machine: the port is asked for
+        return []
     found = config.load(Path(args.config))
     return [_Line(name, LineSettings(**one.settings()), _configured(found, name), known=True)
             for name, one in found.serial.items() if args.bus in (None, name)]
+
+
+def _ports_to_name() -> str:
+    """The next step, with the ports that this machine has."""
+    from glob import glob
+
+    ports = sorted(glob("/dev/serial/by-id/*")) or sorted(glob("/dev/tty[UA][SC][BM]*"))
+    there = f"; there are: {', '.join(ports)}" if ports else "; this machine shows none"
+    return f"name the port: --port /dev/ttyUSB0{there}"
 
 
 def _configured(found: Config, bus: str) -> dict[int, tuple[str, str]]:

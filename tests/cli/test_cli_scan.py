@@ -202,6 +202,13 @@ def test_without_a_line_the_port_is_asked_for(cli: Cli, config: str) -> None:
     assert "no serial line rs485-9" in err and "--port /dev/ttyUSB0" in err
 
 
+def test_on_a_machine_without_a_configuration_the_port_is_asked_for(
+        cli: Cli, tmp_path: Path) -> None:
+    code, _, err = cli("--config", str(tmp_path / "nothing.toml"))
+
+    assert code == 2 and "name the port: --port /dev/ttyUSB0; " in err
+
+
 @pytest.mark.parametrize("words", [
     ["--addresses", "0"], ["--addresses", "1-248"], ["--addresses", "a"], ["--addresses", "5-1"],
     ["--addresses", "1-"], ["--baudrates", "fast"], ["--baudrates", "1"], ["--parities", "X"],

@@ -27,8 +27,10 @@ from hal.sim.rs485 import (
     Silence,
     recorded_exchanges,
 )
+from hal.values import MeterReading
 
 NAMES = recordings()
+KINDS = {"u16": 1, "i16": 1, "u32": 2, "i32": 2, "f32": 2, "u64": 4, "i64": 4, "f64": 4}
 
 
 class Bench:
@@ -60,6 +62,7 @@ class ShownMeter:
     """One driver on a line with a made-up meter of its model, for the battery."""
 
     def __init__(self, model):
+        self.model = model
         self.shown = Registers(1)
         for words in self.shown.words.values():
             for start, count in meter_table.spans(model):
@@ -95,6 +98,57 @@ class TestEveryModel(MeterRules):
         made = ShownMeter(request.param)
         yield made
         made.bus.close()
+
+
+#: What nobody believes, by quantity, small enough for the coarsest coding.
+ABSURD = {
+    "energy_import": 2e9, "energy_export": 2e9, "voltage": 600.0, "current": 900.0,
+    "power": 120e3, "power_total": 400e3, "reactive_power_total": -400e3,
+    "power_factor_total": 1.5, "frequency": 150.0,
+}  # fmt: skip
+READ = [(model, quantity) for model in meter_table.TABLE for quantity in meter_table.rows(model)
+        if quantity in ABSURD]  # fmt: skip
+NAMES_OF_OURS = {"power": "powers", "power_total": "power", "power_factor_total": "power_factor",
+                 "reactive_power_total": "reactive_power"}
+
+
+@pytest.fixture
+def shown(request):
+    made = ShownMeter(request.param)
+    yield made
+    made.bus.close()
+
+
+@pytest.mark.parametrize(("shown", "quantity"), READ, indirect=["shown"])
+def test_no_model_says_what_nobody_believes(shown, quantity):
+    meter_table.rows(shown.model)[quantity].put(shown.shown, ABSURD[quantity])
+
+    with pytest.raises(BadReading, match=rf"^meter 1: {NAMES_OF_OURS.get(quantity, quantity)}\b"):
+        aio.run(shown.meter.read())
+
+
+@pytest.mark.parametrize("shown", meter_table.TABLE, indirect=True)
+def test_what_a_model_has_no_value_of_is_left_out_of_its_reading(shown):
+    for quantity, row in meter_table.rows(shown.model).items():
+        if quantity != "energy_import":
+            for at in row.addresses:
+                width = KINDS[row.kind]
+                words = [0xFFFF] * width if row.kind[0] in "uf" else [0x8000] + [0] * (width - 1)
+                ordered = words if row.order == "big" else words[::-1]
+                shown.shown.put_words(at, *ordered, function=row.function)
+
+    found = aio.run(shown.meter.read())
+
+    assert found == MeterReading(energy_import_wh=1_234_500)
+
+
+@pytest.mark.parametrize("shown", meter_table.TABLE, indirect=True)
+def test_a_reading_takes_at_most_seven_requests_and_none_is_too_long(shown):
+    aio.run(shown.meter.read())
+
+    longest = 11 if shown.model.startswith("gavazzi") else 80
+    assert len(shown.line.requests) <= 7
+    assert max(request[5] for request in shown.line.requests) <= longest
 
 
 every_driver = pytest.mark.parametrize("bench", NAMES, indirect=True)

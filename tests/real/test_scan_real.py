@@ -12,6 +12,9 @@ from support.modbus_slave import ModbusSlave
 from support.real_station import Daemon
 
 from cpctl.cli.main import main
+from hal.busnames import name_of
+from hal.buswire import BusWire
+from hal.rtu import LineSettings, open_serial
 from hal.sim.rs485 import recorded_exchanges
 
 pytestmark = pytest.mark.real
@@ -58,9 +61,22 @@ def test_two_meters_are_found_and_recognised(
 
     (line,) = json.loads(capsys.readouterr().out)["lines"]
     assert (code, line["problems"]) == (0, [])
-    assert [(row["address"], row["drivers"]) for row in line["sweeps"][0]["addresses"]] == [
-        (2, ["abb_b23"]), (3, ["eastron_sdm630", "eastron_sdm72d_2"])]
+    assert [(row["address"], row["drivers"], row["sure"], row["says"])
+            for row in line["sweeps"][0]["addresses"]] == [
+        (2, ["abb_b23"], False, ""),
+        (3, ["eastron_sdm630", "eastron_sdm72d_2"], False, "")]
     assert {function for _, function, _, _ in slave.requests} <= {1, 3, 4}
+
+
+def test_a_device_that_is_asked_who_it_is_says_so(tmp_path: Path) -> None:
+    identity = ("Siemens AG", "SENTRON PAC2200", "V3.2.2")
+    with ModbusSlave(tmp_path / "line", (7,), identity=identity) as slave:
+        wire = BusWire(LineSettings(str(slave.port)), open_serial, wait_s=2.0)
+        told = name_of(wire, 7)
+        wire.close()
+
+    assert (told.drivers, told.sure, told.says) == (
+        ("siemens_pac2200",), True, "Siemens AG, SENTRON PAC2200, V3.2.2")
 
 
 def test_a_setting_that_the_port_cannot_do_is_told(

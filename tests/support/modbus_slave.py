@@ -26,6 +26,7 @@ from typing import Any
 
 from pymodbus.client.mixin import ModbusClientMixin
 from pymodbus.constants import ExcCodes
+from pymodbus.pdu.device import ModbusDeviceIdentification
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -84,10 +85,13 @@ class ModbusSlave:
     def __init__(
         self, port: Path, addresses: tuple[int, ...] = (1,), *,
         spans: Mapping[int, Iterable[tuple[int, int]]] | None = None,
+        identity: tuple[str, str, str] = ("", "", ""),
     ):
         """`spans`: by address the stretches of registers (start, number) that a device has, where
-        it is not the first 0x400; what lies outside is refused."""
+        it is not the first 0x400; what lies outside is refused. `identity`: vendor, product and
+        revision that all devices tell of themselves."""
         self.port = port
+        self._identity = ModbusDeviceIdentification(dict(enumerate(identity)))
         self._spans = spans or {}
         self.devices = {address: Registers(address) for address in addresses}
         self.requests: list[tuple[int, int, int, int]] = []  # address, function, start, count
@@ -177,6 +181,7 @@ class ModbusSlave:
             [self._device(address) for address in self.devices],
             port=os.ttyname(self._slave_end[1]),
             baudrate=115200,
+            identity=self._identity,  # pymodbus keeps it for all servers of a process
             trace_packet=self._packet,
             ignore_missing_devices=True,
         )
