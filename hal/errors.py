@@ -31,3 +31,7 @@ class CrcError(BadFrame):
 
 class ExceptionAnswer(BadReading):
     """The device understood the request and refused it by a Modbus exception."""
+
+
+class IllegalRequest(ExceptionAnswer):
+    """The device does not have what it was asked for (exceptions 1 to 3): asking again is vain."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from hal.contracts import EnergyMeter, Option, Parts
-from hal.errors import BadConfig, BadReading, ExceptionAnswer, HalError
+from hal.errors import BadConfig, BadReading, HalError, IllegalRequest
 from hal.late import dataclass
 from hal.rtu import MAX_REGISTERS, READ_HOLDING, READ_INPUT, Request
 from hal.serialbus import SerialBus
@@ -317,7 +317,7 @@ class ModbusMeter(EnergyMeter):
             request = Request(self.address, block.function, block.start, block.count)
             try:
                 answer = await self.bus.ask(request)
-            except ExceptionAnswer as error:
+            except IllegalRequest as error:
                 self._read_finer()
                 raise self._named(error) from error
             except HalError as error:

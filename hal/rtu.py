@@ -9,7 +9,15 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from hal.errors import BadConfig, BadFrame, CrcError, DeviceGone, DeviceTimeout, ExceptionAnswer
+from hal.errors import (
+    BadConfig,
+    BadFrame,
+    CrcError,
+    DeviceGone,
+    DeviceTimeout,
+    ExceptionAnswer,
+    IllegalRequest,
+)
 from hal.late import dataclass
 
 READ_COILS, READ_DISCRETE, READ_HOLDING, READ_INPUT = 1, 2, 3, 4
@@ -237,7 +245,8 @@ class Exchange:
         try:
             answer = self._call(request)
         except modbus.SlaveReportedException as error:
-            raise ExceptionAnswer(
+            illegal = isinstance(error, modbus.IllegalRequestError)
+            raise (IllegalRequest if illegal else ExceptionAnswer)(
                 f"address {request.address} refused {request}: {_reported(error)}; "
                 "is this the model the driver is made for?"
             ) from error

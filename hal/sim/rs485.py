@@ -37,6 +37,13 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Missing:
+    """The byte `at` of the answer is lost on the way, the others come."""
+
+    at: int
+
+
+@dataclass(frozen=True)
 class Silence:
     """No answer at all."""
 
@@ -67,7 +74,7 @@ class Unplug:
     """The adapter is pulled out while the answer is waited for."""
 
 
-Fault = Flip | Cut | Silence | Late | Garbage | Refuse | Unplug
+Fault = Flip | Cut | Missing | Silence | Late | Garbage | Refuse | Unplug
 
 
 class FakeLine:
@@ -184,6 +191,8 @@ def spoiled(answer: bytes | None, request: bytes, fault: Fault | None) -> bytes 
             turned = bytearray(answer)
             turned[at] ^= 1 << bit
             return bytes(turned)
+        case Missing(at) if answer:
+            return answer[:at] + answer[at + 1 :]
         case Cut(keep) if answer:
             return answer[:keep]
     return answer

@@ -21,6 +21,7 @@ from hal.sim.rs485 import (
     Flip,
     Garbage,
     Late,
+    Missing,
     Recording,
     Refuse,
     RegisterDevice,
@@ -217,6 +218,23 @@ def test_no_single_bit_turns_into_a_reading(bench, seed):
         bench.line.spoil(Flip(rng.randrange(7), bit=rng.randrange(8)))
         with pytest.raises(HalError):
             bench.read()
+
+
+@every_driver
+def test_no_answer_with_a_missing_byte_or_end_is_a_reading(bench):
+    answer = len(bench.line.device(recorded_request(bench)))
+    at = sorted({*range(0, answer, max(1, answer // 9)), answer - 2, answer - 1})
+
+    for fault in [*map(Cut, at), *map(Missing, at)]:
+        bench.line.spoil(fault)
+        with pytest.raises(HalError):
+            bench.read()
+
+
+def recorded_request(bench):
+    """The first request of a reading."""
+    bench.read()
+    return bench.line.requests[0]
 
 
 @every_driver

@@ -29,7 +29,7 @@ from hal.modbus_meter import (
 )
 from hal.rtu import LineSettings
 from hal.serialbus import SerialBus
-from hal.sim.rs485 import FakeLine, RegisterDevice
+from hal.sim.rs485 import FakeLine, Refuse, RegisterDevice
 
 LETTERS = {
     "u16": "H", "i16": "h", "u32": "I", "i32": "i", "u64": "Q", "i64": "q", "f32": "f", "f64": "d"
@@ -330,6 +330,20 @@ def test_a_meter_that_refuses_a_long_read_gets_short_ones_from_then_on(bus, devi
 
     counts = [request[5] for request in bus.line.requests]
     assert counts == [8, *(1, 1, 2) * 2]
+
+
+@pytest.mark.parametrize("code", [4, 6, 8, 11])
+def test_a_meter_that_is_busy_for_once_is_asked_by_long_reads_as_before(bus, device, code):
+    meter = made_of(
+        bus, holes=4, energy_import=u16(INPUT, 0, "Wh"), voltage=u16(INPUT, (3, 6, 7), "V")
+    )
+    bus.line.spoil(Refuse(code))
+
+    with pytest.raises(ExceptionAnswer):
+        aio.run(meter.read())
+    aio.run(meter.read())
+
+    assert [request[5] for request in bus.line.requests] == [8, 8]
 
 
 def test_a_meter_that_refuses_a_short_read_is_asked_the_same_again(bus, device):

@@ -21,6 +21,7 @@ from hal.errors import (
     DeviceGone,
     DeviceTimeout,
     ExceptionAnswer,
+    IllegalRequest,
 )
 from hal.meters import eastron_sdm120, eastron_sdm630, generic_modbus
 from hal.rtu import LineSettings
@@ -121,7 +122,7 @@ def test_every_coding_and_word_order_is_read_as_it_was_written(
         (("cut", 3), BadFrame, "cut short, 3 of 157 bytes"),
         (("garbage", b"\x00\xff\x5a"), BadFrame, "cut short"),
         (("garbage", b"\x37" * 300), CrcError, "wrong checksum"),
-        (("exception", 2), ExceptionAnswer, "illegal data address"),
+        (("exception", 2), IllegalRequest, "illegal data address"),
         (("exception", 4), ExceptionAnswer, "device failure"),
         (("late", 0.5), DeviceTimeout, "no answer"),
     ],
