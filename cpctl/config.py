@@ -15,7 +15,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cpctl.config_check import Problems, Section
 from cpctl.config_devices import Devices, DeviceSpec, EvseSpec, ReaderSpec, SerialSpec
@@ -31,6 +31,7 @@ from cpctl.core.values import (
 from cpctl.dialects.base import StationIdentity
 from cpctl.version import VERSION
 from hal import registry
+from hal.errors import BadConfig
 from hal.late import dataclass
 
 __all__ = ["Config", "ConfigError", "DeviceSpec", "Difference", "EvseSpec", "Problem",
@@ -177,20 +178,32 @@ def _layout(one: EvseSpec, supply_phases: int) -> EvseLayout:
 
 def _inputs(one: EvseSpec) -> tuple[str, ...]:
     """Those with a wire of their own, then those that the pilot board watches."""
-    watched = registry.load("pilot", one.pilot.driver).watched(one.pilot.options)
+    pilot = _driver(one.pilot)
+    watched = pilot.watched(one.pilot.options) if pilot else ()
     return (*one.inputs, *(name for name in watched if name not in one.inputs))
 
 
 def _adjusts(indicator: DeviceSpec) -> bool:
-    return bool(registry.load("indicator", indicator.driver).adjusts)
+    driver = _driver(indicator)
+    return bool(driver and driver.adjusts)
 
 
 def _dims(indicator: DeviceSpec) -> bool:
-    return bool(registry.load("indicator", indicator.driver).dims)
+    driver = _driver(indicator)
+    return bool(driver and driver.dims)
 
 
 def _has_feedback(contactor: DeviceSpec) -> bool:
-    return bool(registry.load("contactor", contactor.driver).feeds_back(contactor.options))
+    driver = _driver(contactor)
+    return bool(driver and driver.feeds_back(contactor.options))
+
+
+def _driver(spec: DeviceSpec) -> type[Any] | None:
+    """Its class; None: there is no such driver, which is among the problems by now."""
+    try:
+        return registry.load(spec.kind, spec.driver)
+    except BadConfig:
+        return None
 
 
 # --- finding and loading ---------------------------------------------------------------------

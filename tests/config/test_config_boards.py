@@ -74,3 +74,15 @@ def test_a_relay_with_an_input_for_its_contact_has_feedback() -> None:
              for one in (RELAY, with_contact, '{ driver = "sim", feedback = false }')]
 
     assert found == [False, True, False]
+
+
+@pytest.mark.parametrize("kind", ["pilot", "contactor", "indicator", "lock"])
+def test_a_driver_that_does_not_exist_is_a_mistake_with_its_line(kind: str) -> None:
+    devices = {"pilot": '{ driver = "sim" }', "contactor": '{ driver = "sim" }'}
+    text = TEXT.format(**devices)
+    wrong = f'{kind} = {{ driver = "nonsense" }}'
+    text = (text.replace(f"{kind} = {devices[kind]}", wrong) if kind in devices
+            else f"{text}{wrong}\n")
+
+    with pytest.raises(ConfigError, match=rf'evse\.{kind}\.driver: there is no driver "nonsense"'):
+        config.from_text(text)
