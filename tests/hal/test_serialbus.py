@@ -18,6 +18,7 @@ from hal.errors import (
     DeviceGone,
     DeviceTimeout,
     ExceptionAnswer,
+    IllegalRequest,
 )
 from hal.rtu import WRITE_COIL, LineSettings, Request
 from hal.serialbus import SerialBus
@@ -106,7 +107,8 @@ def test_between_two_exchanges_there_is_the_gap(bus, line):
         (Garbage(b"\x55" * 9), CrcError, "crc_errors"),
         (Garbage(b"\xff\xff\xff"), BadFrame, "bad_frames"),
         (Garbage(with_crc(b"\x05\x04\x04\x00\x00\x00\x00")), BadFrame, "bad_frames"),
-        (Refuse(2), ExceptionAnswer, "exceptions"),
+        (Refuse(2), IllegalRequest, "exceptions"),
+        (Refuse(4), ExceptionAnswer, "exceptions"),
     ],
 )
 def test_each_fault_has_its_name_and_its_counter(bus, line, fault, error, counter):
