@@ -4,7 +4,7 @@ Not for productive use. At 6 A the high level lasts 100 µs and no program meets
 through peak detectors for both halves, and what they say is late. The daemon's death leaves the PWM
 running, so that the car goes on being offered current; nothing here opens a contactor within the
 100 ms of IEC 61851-1 when the machine is busy. A pilot board does both by itself. See
-docs/wiring.md.
+docs/bench.md.
 
 Source: IEC 61851-1 Annex A and B (pilot_signal.py), the kernel's PWM and IIO classes (pwm.py,
 iio.py).

@@ -137,7 +137,8 @@ def test_example_is_good_and_speaks_what_is_spoken(path: Path, read: object,
 
 
 TOML_IN_TEXT = [(path, block)
-                for path in (ROOT / "README.md", ROOT / "docs" / "configuration.md")
+                for path in (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in (
+                    "configuration", "readers", "bench")))
                 for block in re.findall(r"```toml\n(.*?)```", path.read_text(), re.S)]
 
 
