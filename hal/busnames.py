@@ -14,7 +14,7 @@ from hal.buswire import IDENTIFY, BusWire, Kind
 from hal.errors import BadConfig
 from hal.late import dataclass
 from hal.modbus_meter import QUANTITIES, Field, Mark, ModbusMeter
-from hal.rtu import READ_HOLDING
+from hal.rtu import READ_COILS, READ_HOLDING
 
 #: Believable at a wall: V, Hz. Wider than any grid, narrower than chance.
 _VOLTS = (85.0, 300.0)
@@ -82,7 +82,10 @@ def name_of(wire: BusWire, address: int) -> Name:
     looks_like_pilot = _evse_wb(registers)
     if looks_like_pilot:
         return Name("pilot", ("evse_wb",), because=looks_like_pilot, says=says)
-    return _guess(known, registers, says)
+    guess = _guess(known, registers, says)
+    if not guess.drivers and registers.read(READ_COILS, 0, 8) is not None:
+        return Name("contactor", ("modbus_relay",), because="it has coils", says=says)
+    return guess
 
 
 def _is_marked(marks: Iterable[Mark], says: str, registers: _Registers) -> bool:
@@ -168,4 +171,5 @@ def configuration(name: Name, bus: str, address: int) -> str:
     if not name.drivers:
         raise BadConfig(f"address {address} is not recognised; see generic_modbus")
     driver = name.drivers[0]
-    return f'{name.kind} = {{ driver = "{driver}", bus = "{bus}", address = {address} }}'
+    more = ", channel = 1" if driver == "modbus_relay" else ""
+    return f'{name.kind} = {{ driver = "{driver}", bus = "{bus}", address = {address}{more} }}'

@@ -3,12 +3,15 @@
 import pytest
 from support import meter_table
 from support.bus_post import Line, model, mute_where_wrong, named, pilot_board
+from support.evse_wb_board import EvseWbBoard
+from support.relay_board import RelayBoard
 
 from hal.busnames import configuration, meters, name_of
 from hal.buswire import BusWire
 from hal.errors import BadConfig
 from hal.rtu import LineSettings
 from hal.sim.rs485 import Flip, RegisterDevice, Silence
+from hal.values import PilotState
 
 SETTINGS = LineSettings("/dev/ttyFAKE", baudrate=9600)
 
@@ -97,6 +100,29 @@ def test_an_evse_wb_is_recognised():
     assert told.because == "firmware 17, vehicle state 1, cable 20 A"
     assert configuration(told, "rs485-1", 5) == (
         'pilot = { driver = "evse_wb", bus = "rs485-1", address = 5 }')
+
+
+@pytest.mark.parametrize("car", [one for one in PilotState if one is not PilotState.F])
+def test_a_board_written_from_the_datasheet_is_recognised_whatever_the_car_does(car):
+    board = EvseWbBoard(firmware=18)
+    board.car = car
+    board.set_current = 16
+
+    told = told_of(Line(board.answer), address=1)
+
+    assert (told.kind, told.drivers) == ("pilot", ("evse_wb",))
+
+
+def test_a_relay_board_is_recognised_by_its_coils_and_stays_as_it_is():
+    board = RelayBoard(address=5)
+    board.relays[2] = True
+
+    told = told_of(Line(board.answer))
+
+    assert (told.kind, told.drivers) == ("contactor", ("modbus_relay",))
+    assert configuration(told, "rs485-1", 5) == (
+        'contactor = { driver = "modbus_relay", bus = "rs485-1", address = 5, channel = 1 }')
+    assert board.relays == [False, False, True, *[False] * 5]
 
 
 @pytest.mark.parametrize("fill", [0, 0xFFFF, 0x7FFF])
