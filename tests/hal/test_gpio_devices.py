@@ -53,7 +53,7 @@ class ContactorBench:
         options: dict[str, Any] = {"pin": f"GPIO{COIL}", "active_high": active_high}
         if feedback:
             options |= {"feedback_pin": f"GPIO{CONTACT}", "feedback_active_high": mirror}
-        lines = wired(library, self.world, monkeypatch)
+        lines = wired(library, self.world)
         self.contactor: Contactor = built("contactor", "gpio", "contactor 1",
                                           Parts(lines=lines, deadman=self.deadman), **options)
 
@@ -164,7 +164,7 @@ class InputBench:
         self.good = good_level == "high"
         self.loop = VirtualLoop()
         self.world.drive(RCD, self.good)
-        lines = wired(library, self.world, monkeypatch)
+        lines = wired(library, self.world)
         self.input: Inputs = built("input", "gpio", "input rcd 1", Parts(lines=lines),
                                    pin=f"GPIO{RCD}", good_level=good_level, **options)
         self.loop.run_until_complete(self.input.open())
@@ -232,7 +232,7 @@ def test_a_polarity_that_reads_a_broken_wire_as_good_is_refused(
               pull=pull)
 
 
-@pytest.mark.parametrize("library", ["gpiod", "lgpio"])
+@pytest.mark.parametrize("library", ["gpiod", "gpiozero"])
 def test_an_input_whose_chip_goes_is_told_as_bad(
         library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = InputBench(library, monkeypatch)
@@ -307,7 +307,7 @@ class LockBench:
         self.world.follow[LOCK] = self.world.follow[UNLOCK] = self._moved
         if feedback:
             options |= {"feedback_pin": f"GPIO{BOLT}"}
-        lines = wired(library, self.world, monkeypatch)
+        lines = wired(library, self.world)
         self.lock: PlugLock = built("lock", self.driver, "lock 1", Parts(lines=lines),
                                     **self.pins(), **options)
         run(self.lock.open())
@@ -500,7 +500,7 @@ def test_a_lock_that_was_lost_moves_again_when_it_is_opened_again(
 def test_each_beat_turns_the_line_over_and_rest_ends_at_its_off_level(
         library: str, monkeypatch: pytest.MonkeyPatch, active_high: bool) -> None:
     world = GpioWorld()
-    beat = built("heartbeat", "gpio", "heartbeat", Parts(lines=wired(library, world, monkeypatch)),
+    beat = built("heartbeat", "gpio", "heartbeat", Parts(lines=wired(library, world)),
                  pin="GPIO25", active_high=active_high)
 
     run(beat.open())
@@ -517,7 +517,7 @@ def test_each_beat_turns_the_line_over_and_rest_ends_at_its_off_level(
 def test_a_heartbeat_that_was_lost_begins_anew_at_rest(
         library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world = GpioWorld()
-    beat = built("heartbeat", "gpio", "heartbeat", Parts(lines=wired(library, world, monkeypatch)),
+    beat = built("heartbeat", "gpio", "heartbeat", Parts(lines=wired(library, world)),
                  pin="GPIO25")
     run(beat.open())
     beat.beat()

@@ -57,8 +57,9 @@ READ, BOTH = 2, 3
 CHIP_INFO, LINE_INFO = _io(READ, 0x01, ChipInfo), _io(BOTH, 0x05, LineInfo)
 REQUEST, CONFIGURE = _io(BOTH, 0x07, LineRequest), _io(BOTH, 0x0D, LineConfig)
 VALUES = _io(BOTH, 0x0E, LineValues)
-USED, INPUT, RISING, FALLING, PULL_UP, PULL_DOWN, NO_PULL = (
-    1 << bit for bit in (0, 2, 4, 5, 8, 9, 10))
+SET_VALUES = _io(BOTH, 0x0F, LineValues)
+USED, INPUT, OUTPUT, RISING, FALLING, PULL_UP, PULL_DOWN, NO_PULL = (
+    1 << bit for bit in (0, 2, 3, 4, 5, 8, 9, 10))
 
 
 class Machine:
@@ -70,6 +71,7 @@ class Machine:
         self.lines: dict[int, tuple[str, str, int]] = {}
         self.requests: list[LineRequest] = []
         self.configs: list[LineConfig] = []
+        self.driven: list[bool] = []
         self.high = True
         self.refusal: OSError | None = None
         self.edges, self._edge_source = os.pipe()
@@ -107,10 +109,13 @@ class Machine:
         elif what == CONFIGURE:
             self.configs.append(LineConfig.from_buffer_copy(memory))
         else:
-            assert what == VALUES and fd == self.edges
+            assert what in (VALUES, SET_VALUES) and fd == self.edges
             values = LineValues.from_buffer(memory)
             assert values.mask == 1
-            values.bits = int(self.high)
+            if what == VALUES:
+                values.bits = int(self.high)
+            else:
+                self.driven.append(bool(values.bits))
         return 0
 
 
@@ -184,6 +189,25 @@ def test_an_input_is_requested_with_its_pull_and_watched_with_its_debouncing(
     assert (debounced.num_attrs, plain.num_attrs) == (1, 0)
     first = debounced.attrs[0]
     assert (first.attr.id, first.attr.value, first.mask) == (3, 5000, 1)
+
+
+@pytest.mark.parametrize("high", [True, False])
+def test_an_output_is_requested_with_its_first_level_in_the_request_itself(
+        machine: Machine, high: bool) -> None:
+    chip = Chip(machine.chip("gpiochip0", "pinctrl-bcm2711", 58), "pinctrl-bcm2711", 58)
+
+    line = Kernel().output(chip, 17, consumer="cpctl contactor 1", high=high)
+    line.drive(high=not high)
+    line.drive(high=high)
+    line.close()
+
+    request, = machine.requests
+    first = request.config.attrs[0]
+    assert (request.num_lines, request.offsets[0], request.config.flags) == (1, 17, OUTPUT)
+    assert request.consumer == b"cpctl contactor 1"
+    assert (request.config.num_attrs, first.attr.id, first.attr.value, first.mask) == (
+        1, 2, int(high), 1)
+    assert machine.driven == [not high, high]
 
 
 def test_an_input_reads_its_level_and_forgets_its_edges(machine: Machine) -> None:

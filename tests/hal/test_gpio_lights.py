@@ -25,7 +25,7 @@ class LightsBench:
         self.inverted = options.get("active_high") is False
         pins = {one: f"GPIO{LINES[one]}" for one in fitted or tuple(LINES)}
         self.lights = registry.build("indicator", "gpio", "indicator 1", 1, pins | options,
-                                     Parts(lines=wired("gpiod", self.world, monkeypatch)))
+                                     Parts(lines=wired("gpiod", self.world)))
         for number in LINES.values():
             self.world.follow[number] = lambda _: self.loop.call_soon(self._look)
 

@@ -23,7 +23,7 @@ class GpioGateBench(GateBench):
     def __init__(self, library: str, monkeypatch: pytest.MonkeyPatch, *, mirror: bool = False,
                  welded: bool = False) -> None:
         self.world = GpioWorld()
-        self.lines: Lines = wired(library, self.world, monkeypatch)
+        self.lines: Lines = wired(library, self.world)
         self.mirror = mirror
         self.welded, self.stuck_open, self.wire_cut = welded, False, False
         self.world.follow[COIL] = lambda _: self.move()

@@ -37,13 +37,13 @@ class TiedPin(MockPin):  # type: ignore[misc]
 
     def output_with_state(self, state: bool) -> None:
         self._world.claim(self._number, "mock", out=True, level=bool(state))
-        self._had = True
+        self._had, self._life = True, self._world.life
         super().output_with_state(state)
 
     def input_with_pull(self, pull: str) -> None:
         self._world.claim(self._number, "mock", out=False,
                           pull={"floating": "none"}.get(pull, pull))
-        self._had = True
+        self._had, self._life = True, self._world.life
         super().input_with_pull(pull)
         self._state = self._wire.high
         self._wire.edges.append(self._moved)

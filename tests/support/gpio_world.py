@@ -1,8 +1,8 @@
-"""A GPIO chip in memory, as the kernel, gpiod and lgpio show it, and the hands of what hangs on it.
+"""A GPIO chip in memory, as the kernel and gpiod show it, and the hands of what hangs on it.
 
 `wired(library)` gives a bank of lines on such a chip: "gpiod" through a module written from the
-documented API of libgpiod 2, "lgpio" through our real pins on a scripted lgpio, "mock" through
-gpiozero's MockFactory.
+documented API of libgpiod 2, "gpiozero" through our own pins on the kernel's interface, "mock"
+through gpiozero's MockFactory.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,14 +17,12 @@ from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from hal.lines import gpiod as gpiod_backend
 from hal.lines import gpiozero as gpiozero_backend
-from hal.lines._kernel import Chip, Line
+from hal.lines._kernel import Chip, InputFile, Line, OutputFile
 from hal.pins import Lines
 
-LIBRARIES = ("gpiod", "lgpio", "mock")
+LIBRARIES = ("gpiod", "gpiozero", "mock")
 
 
 @dataclass
@@ -142,6 +139,10 @@ class FakeKernel:
         wire = self.world.wires[number]
         return Line(number, wire.name, wire.consumer, bool(wire.consumer))
 
+    def output(self, chip: Chip, number: int, *, consumer: str, high: bool) -> FakeOutputFile:
+        self.world.claim(number, consumer, out=True, level=high)
+        return FakeOutputFile(self.world, number)
+
     def input(self, chip: Chip, number: int, *, consumer: str, pull: str) -> FakeInputFile:
         self.world.claim(number, consumer, out=False, pull=pull)
         return FakeInputFile(self.world, number)
@@ -171,9 +172,7 @@ class EdgeFile:
         self.close()
 
 
-class FakeInputFile(EdgeFile):
-    """`hal.lines._kernel.InputFile`."""
-
+class FakeLineFile(EdgeFile):
     def __init__(self, world: GpioWorld, number: int) -> None:
         super().__init__()
         self.world, self.number, self.life = world, number, world.life
@@ -182,6 +181,23 @@ class FakeInputFile(EdgeFile):
         self._look()
         return self.world.wires[self.number].high
 
+    def close(self) -> None:
+        if self._open and self.life == self.world.life:
+            self.world.free(self.number)
+        super().close()
+
+    def _look(self) -> None:
+        if self.life != self.world.life:
+            raise OSError(errno.ENODEV, "No such device")
+
+
+class FakeOutputFile(FakeLineFile, OutputFile):
+    def drive(self, *, high: bool) -> None:
+        self._look()
+        self.world.put(self.number, high)
+
+
+class FakeInputFile(FakeLineFile, InputFile):
     def watch(self, *, debounce_us: int) -> None:
         self._look()
         wire = self.world.wires[self.number]
@@ -191,15 +207,6 @@ class FakeInputFile(EdgeFile):
     def forget_edges(self) -> None:
         self._look()
         self.empty()
-
-    def close(self) -> None:
-        super().close()
-        if self.life == self.world.life:
-            self.world.free(self.number)
-
-    def _look(self) -> None:
-        if self.life != self.world.life:
-            raise OSError(errno.ENODEV, "No such device")
 
 
 # --- gpiod ---------------------------------------------------------------------------------------
@@ -286,60 +293,17 @@ def fake_gpiod(world: GpioWorld) -> Any:
     return SimpleNamespace(line=line, LineSettings=LineSettings, request_lines=request_lines)
 
 
-# --- lgpio ---------------------------------------------------------------------------------------
-
-
-def script_lgpio(monkeypatch: pytest.MonkeyPatch, world: GpioWorld) -> None:
-    """The functions of lgpio that drive a chip, on a world; each handle is one life of the chip."""
-    from hal.lines import _lgpio
-
-    lgpio = _lgpio.lgpio
-
-    def on(act: Callable[..., Any]) -> Callable[..., Any]:
-        def call(handle: int, *arguments: Any) -> Any:
-            if handle != world.life:
-                raise lgpio.error("unknown handle")
-            try:
-                return act(*arguments)
-            except OSError as error:
-                text = "GPIO busy" if error.errno == errno.EBUSY else "an unexpected error"
-                raise lgpio.error(text) from error
-        return call
-
-    def opened(number: int) -> int:
-        if world.gone or f"/dev/gpiochip{number}" != world.chip.path:
-            raise lgpio.error("can not open gpiochip")
-        return world.life
-
-    scripted: dict[str, Callable[..., Any]] = {
-        "gpiochip_open": opened,
-        "gpiochip_close": lambda handle: None,
-        "gpio_claim_output": on(lambda number, level: world.claim(
-            number, "lg", out=True, level=bool(level))),
-        "gpio_free": on(world.free),
-        "gpio_write": on(lambda number, level: world.put(number, bool(level))),
-        "gpio_read": on(lambda number: int(world.wires[number].high)),
-    }
-    for name, act in scripted.items():
-        monkeypatch.setattr(lgpio, name, act)
-
-
-def wired(library: str, world: GpioWorld, monkeypatch: pytest.MonkeyPatch, chip: str = "") -> Lines:
+def wired(library: str, world: GpioWorld, chip: str = "") -> Lines:
     """A bank of lines on `world` through one of `LIBRARIES`."""
     if library == "gpiod":
         bank = gpiod_backend.Bank(chip)
         bank.kernel = FakeKernel(world)
         bank.library = lambda: fake_gpiod(world)
         return bank
-    pytest.importorskip("gpiozero")
     other = gpiozero_backend.Bank(chip)
     other.kernel = FakeKernel(world)
     if library == "mock":
         from support.gpio_mock import TiedFactory
 
-        other.make_factory = lambda found, kernel: TiedFactory(world)
-    else:
-        if sys.version_info >= (3, 13):
-            pytest.skip("there is no lgpio for Python 3.13")
-        script_lgpio(monkeypatch, world)
+        other.make_factory = lambda kernel: TiedFactory(world)
     return other
