@@ -5,8 +5,9 @@ named after the kernel's version and everything else it depends on. Packages com
 machine's own settings; nothing else is downloaded. Needs root and Debian 12.
 
 Debian's kernels have no simulated GPIO chip; it is built out of tree from Debian's own source, with
-one change: as on a Raspberry Pi an output keeps its level when the process that held it dies
-(parameter `persist`, off for the upstream manner).
+two changes: as on a Raspberry Pi an output keeps its level when the process that held it dies
+(parameter `persist`), and what is wired to an input outweighs the pull that a program asks for
+(parameter `stiff`).
 """
 
 import hashlib
@@ -86,9 +87,10 @@ def is_built() -> bool:
 
 def _ingredients(version: str) -> Ingredients:
     """Where they are or will be; the names change with whatever they are made of."""
-    tree = repr((FORMAT, PACKAGES, MODULES, FOR_ROOT, PERSIST, INIT)).encode()
+    tree = repr((FORMAT, PACKAGES, MODULES, FOR_ROOT, CHANGES, INIT)).encode()
     guest = b"".join(file.read_bytes() for file in sorted(GUEST.iterdir()) if file.is_file())
     folder = cache() / f"{version}-{hashlib.sha256(tree).hexdigest()[:12]}"
+    guest += repr((MASKED, TEXTS)).encode()
     disk = f"disk-{hashlib.sha256(guest).hexdigest()[:12]}.img"
     return Ingredients(folder / "vmlinux", folder / "initrd", folder / disk)
 
@@ -172,11 +174,28 @@ def _unpack_kernel(work: Path, version: str) -> Path:
     return kernel
 
 
-PERSIST = '''
+PARAMETERS = '''
 static bool persist = true;
 module_param(persist, bool, 0644);
 MODULE_PARM_DESC(persist, "an output keeps its level when it is let go");
+static bool stiff = true;
+module_param(stiff, bool, 0644);
+MODULE_PARM_DESC(stiff, "what is wired to an input outweighs the pull that a program asks for");
+
 '''
+
+
+CHANGES = (
+    ("static int gpio_sim_set_config(", f"{PARAMETERS}static int gpio_sim_set_config("),
+    ("return gpio_sim_apply_pull(chip, offset, 1);",
+     "return stiff ? 0 : gpio_sim_apply_pull(chip, offset, 1);"),
+    ("return gpio_sim_apply_pull(chip, offset, 0);",
+     "return stiff ? 0 : gpio_sim_apply_pull(chip, offset, 0);"),
+    ("\tmutex_lock(&chip->lock);\n\t__assign_bit(offset, chip->value_map, "
+     "!!test_bit(offset, chip->pull_map));",
+     "\tif (persist)\n\t\treturn;\n\tmutex_lock(&chip->lock);\n\t__assign_bit(offset, "
+     "chip->value_map, !!test_bit(offset, chip->pull_map));"),
+)
 
 
 def _build_gpio_sim(work: Path, kernel: Path, version: str) -> None:
@@ -193,15 +212,12 @@ def _build_gpio_sim(work: Path, kernel: Path, version: str) -> None:
     (build / "irq_sim.c").write_text(
         f'#include <linux/module.h>\n{simulated}\nMODULE_LICENSE("GPL");\n')
     chip = (build / "gpio-sim.c").read_text()
-    head = "static void gpio_sim_free("
-    if head not in chip:
-        raise NotPossible("gpio-sim.c of this kernel is another one; adapt ingredients.py")
-    before, after = chip.split(head, 1)
-    body = after.index("\n{") + 2
-    declared = after.index("\n\n", body)
-    (build / "gpio-sim.c").write_text(
-        before + PERSIST + head + after[:declared] + "\n\n\tif (persist)\n\t\treturn;\n"
-        + after[declared:])
+    for old, new in CHANGES:
+        if chip.count(old) != 1:
+            raise NotPossible(f"gpio-sim.c of this kernel is another one ({old!r}); adapt "
+                              "tests/system/ingredients.py")
+        chip = chip.replace(old, new)
+    (build / "gpio-sim.c").write_text(chip)
     (build / "Makefile").write_text(
         "obj-m := gpio-sim.o irq_sim.o\nccflags-y := -DCONFIG_IRQ_SIM=1\n")
     run(["make", "-C", f"/usr/src/linux-headers-{version}", f"M={build}", "modules"])
@@ -286,44 +302,51 @@ def _copy_modules(kernel: Path, root: Path, version: str, files: Sequence[str]) 
     run(["depmod", "-b", root, version])
 
 
+MASKED = (  # nothing that a station needs, and each takes its time where all is emulated
+    "getty@tty1.service", "serial-getty@ttyS0.service", "apt-daily.timer",
+    "apt-daily-upgrade.timer", "fstrim.timer", "e2scrub_all.timer", "e2scrub_reap.service",
+    "dpkg-db-backup.timer", "systemd-timesyncd.service", "systemd-firstboot.service",
+    "ldconfig.service", "systemd-logind.service", "systemd-update-utmp.service",
+    "systemd-update-utmp-runlevel.service", "getty.target", "systemd-pcrphase.service",
+    "systemd-pcrphase-sysinit.service", "systemd-binfmt.service",
+    "proc-sys-fs-binfmt_misc.mount", "proc-sys-fs-binfmt_misc.automount",
+    "modprobe@efi_pstore.service", "modprobe@fuse.service", "modprobe@dm_mod.service",
+    "modprobe@loop.service", "modprobe@drm.service", "dev-mqueue.mount",
+    "sys-kernel-debug.mount", "dev-hugepages.mount",
+)
+TEXTS = {
+    "etc/hostname": "station\n",
+    "etc/hosts": "127.0.0.1 localhost station\n",
+    "etc/machine-id": hashlib.sha256(b"cpctl system test").hexdigest()[:32] + "\n",
+    "etc/fstab": "/dev/vda / ext4 defaults,noatime 0 1\n",
+    "etc/modules-load.d/bench.conf": "gpio-sim\nvirtio_console\nconfigfs\n",
+    "etc/systemd/journald.conf.d/bench.conf": "[Journal]\nStorage=volatile\n"
+                                              "RateLimitIntervalSec=0\n",
+    "etc/sysctl.d/bench.conf": "kernel.panic = 5\n",
+    "etc/apt/sources.list": "",
+    "etc/resolv.conf": "",
+}
+
+
 def _furnish(root: Path) -> None:
     """The hands of the test inside the machine, and as little else running as possible."""
     bench = root / "opt" / "bench"
     bench.mkdir(parents=True, exist_ok=True)
     run(["gcc", "-O2", "-static", "-Wall", "-Werror", "-o", bench / "hands", GUEST / "hands.c"])
-    for file in GUEST.glob("*.py"):
+    for file in (*GUEST.glob("*.py"), GUEST / "point"):
         shutil.copy(file, bench)
     units = root / "etc" / "systemd" / "system"
+    (units / "modprobe@.service").unlink(missing_ok=True)
     for file in GUEST.glob("*.service"):
         shutil.copy(file, units)
         wants = units / "sysinit.target.wants"
         wants.mkdir(exist_ok=True)
         (wants / file.name).unlink(missing_ok=True)
         (wants / file.name).symlink_to(f"../{file.name}")
-    for unit in ("getty@tty1.service", "serial-getty@ttyS0.service", "apt-daily.timer",
-                 "apt-daily-upgrade.timer", "fstrim.timer", "e2scrub_all.timer",
-                 "e2scrub_reap.service", "dpkg-db-backup.timer", "systemd-timesyncd.service",
-                 "systemd-firstboot.service", "ldconfig.service", "systemd-logind.service",
-                 "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service",
-                 "getty.target", "systemd-pcrphase.service", "systemd-pcrphase-sysinit.service",
-                 "systemd-binfmt.service", "proc-sys-fs-binfmt_misc.mount",
-                 "proc-sys-fs-binfmt_misc.automount", "modprobe@.service", "dev-mqueue.mount",
-                 "sys-kernel-debug.mount", "dev-hugepages.mount"):
+    for unit in MASKED:
         (units / unit).unlink(missing_ok=True)
         (units / unit).symlink_to("/dev/null")
-    texts = {
-        "etc/hostname": "station\n",
-        "etc/hosts": "127.0.0.1 localhost station\n",
-        "etc/machine-id": hashlib.sha256(b"cpctl system test").hexdigest()[:32] + "\n",
-        "etc/fstab": "/dev/vda / ext4 defaults,noatime 0 1\n",
-        "etc/modules-load.d/bench.conf": "gpio-sim\nvirtio_console\nconfigfs\n",
-        "etc/systemd/journald.conf.d/bench.conf": "[Journal]\nStorage=volatile\n"
-                                                  "RateLimitIntervalSec=0\n",
-        "etc/sysctl.d/bench.conf": "kernel.panic = 5\n",
-        "etc/apt/sources.list": "",
-        "etc/resolv.conf": "",
-    }
-    for name, text in texts.items():
+    for name, text in TEXTS.items():
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)

@@ -41,13 +41,14 @@ class Machine:
     that reaches only this host (10.0.2.2), a hardware watchdog."""
 
     def __init__(self, made: Ingredients, folder: Path, *, over: Path | None = None,
-                 payload: Path | None = None, memory_mb: int = 640):
+                 payload: Path | None = None, memory_mb: int = 640, say: str = ""):
         self.made = made
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.disk = folder / "disk.qcow2"
         self.payload = payload
         self.memory_mb = memory_mb
+        self.kernel_line = f"{KERNEL_LINE} {say}"
         if over is not None or not self.disk.exists():
             lay_over(over or made.disk, self.disk)
         self.boots = 0
@@ -142,7 +143,7 @@ class Machine:
             "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
             "-smp", "2", "-m", str(self.memory_mb), "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot", "-kernel", str(self.made.kernel),
-            "-initrd", str(self.made.initrd), "-append", KERNEL_LINE,
+            "-initrd", str(self.made.initrd), "-append", self.kernel_line,
             "-chardev", f"file,id=con,path=console.log,append={'on' if self.boots > 1 else 'off'}",
             "-serial", "chardev:con",
             "-drive", f"file={self.disk},if=virtio,format=qcow2",
@@ -224,7 +225,7 @@ class Machine:
         if "failed" in answer:
             raise Stuck(f"{path}: {answer['failed']}")
 
-    # --- what is plugged ---------------------------------------------------------------------------
+    # --- what is plugged -----------------------------------------------------------------------
 
     def _command(self, execute: str, **arguments: Any) -> Any:
         assert self._qmp is not None

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from tests.system.machine import Machine, Stuck, connect
 
-#: Where everything is wired (the example of docs/wiring.md).
+#: Where everything is wired. The contacts of RCD and emergency stop hold their lines low while all
+#: is well; the auxiliary contact pulls its line low while the contactor is closed.
 CONTACTOR, FEEDBACK, RCD, EMERGENCY_STOP = 17, 27, 23, 24
 RED, GREEN, BLUE, HEARTBEAT = 5, 6, 13, 25
 
@@ -42,9 +43,8 @@ class Wires:
                 raise Stuck("the hands inside the machine do not answer")
             self._say("here?")
             self._ready.wait(0.5)
-        for line, level in ((RCD, True), (EMERGENCY_STOP, True), (FEEDBACK, False)):
-            self.pull(line, level)
-        self.follow()
+        for line in (RCD, EMERGENCY_STOP):
+            self.pull(line, False)
         self._say(f"watch {CONTACTOR}")
 
     def _say(self, text: str) -> None:
@@ -81,7 +81,7 @@ class Wires:
         self._say(f"pull {line} {int(level)}")
 
     def follow(self) -> None:
-        """The auxiliary contact follows the coil."""
+        """The auxiliary contact follows the coil: closed, it pulls its line to ground."""
         self._say(f"follow {FEEDBACK} {CONTACTOR}")
 
     def hold(self) -> None:

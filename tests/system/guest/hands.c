@@ -1,9 +1,9 @@
 /* The wires of the emulated station: lays out the simulated GPIO chip, lets the auxiliary contact
  * follow the coil, tells the test when lines change, and carries out its orders.
  *
- * Orders, a line each, on the port "hands": "pull N 0|1", "follow N M" (N follows M), "hold N"
+ * Orders, a line each, on the port "hands": "pull N 0|1", "follow N M" (N is the opposite of M), "hold N"
  * (N follows nobody), "watch N". Told: "level N V NS" with the monotonic time of the guest, and
- * "ready". Without a port (the second argument "trips"), see trips() below.
+ * "ready". "hands trip" and "hands trips": below.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #define LINES 58
+#define COIL 17
+#define FEEDBACK 27
 #define CHIP "/sys/kernel/config/gpio-sim/header"
 #define LOOK_NS 4000000L
 
@@ -106,6 +108,8 @@ static void lay_out(void)
 		put(name, "%s/name", path);
 	}
 	put("1", CHIP "/live");
+	find();
+	pull(FEEDBACK, 1);
 }
 
 static void obey(const char *order, int port)
@@ -134,7 +138,7 @@ static void look(int port)
 		levels[line] = is;
 		for (int other = 0; other < LINES; other++)
 			if (source[other] == line)
-				pull(other, is);
+				pull(other, !is);
 		dprintf(port, "level %d %d %lld\n", line, is, now_ns());
 	}
 }
@@ -146,6 +150,8 @@ static void serve(void)
 	struct timespec pause = {0, LOOK_NS};
 	if (port < 0)
 		fail("port");
+	source[FEEDBACK] = COIL;
+	watched[COIL] = 1;
 	for (;;) {
 		int got = read(port, text + held, sizeof text - 1 - held);
 		if (got > 0) {
@@ -165,36 +171,40 @@ static void serve(void)
 	}
 }
 
-/* trips RCD COIL COUNT: break the RCD loop each time the coil has been on for a random while; one
- * line per trip, the microseconds until the coil was off, or -1 after a second. The loop is mended
- * again 20 ms later. Ends when COUNT were seen or nothing was energised for a minute. */
+/* Opens the contact at `line`; the microseconds until `coil` is off, or -1 after two seconds. */
+static long long trip(int line, int coil)
+{
+	long long began = now_ns(), is;
+	struct timespec nap = {0, 50000};
+	pull(line, 1);
+	while ((is = now_ns()) - began < 2000000000LL) {
+		if (!level(coil))
+			return (now_ns() - began) / 1000;
+		if (is - began > 3000000LL)
+			nanosleep(&nap, NULL);
+	}
+	return -1;
+}
+
+/* trips RCD COIL COUNT: a trip each time the coil has been on for a random while, closed again
+ * 20 ms later; one line each. Ends when nothing was energised for a minute, too. */
 static void trips(int rcd, int coil, int count)
 {
 	struct timespec breath = {0, 1000000};
 	while (count-- > 0) {
-		long long wait_ns = now_ns(), began, took = -1;
+		long long waiting_ns = now_ns();
 		while (!level(coil)) {
-			if (now_ns() - wait_ns > 60000000000LL) {
+			if (now_ns() - waiting_ns > 60000000000LL) {
 				printf("nothing was energised for a minute\n");
 				return;
 			}
 			nanosleep(&breath, NULL);
 		}
 		usleep(20000 + rand() % 30000);
-		began = now_ns();
-		pull(rcd, 0);
-		while (now_ns() - began < 1000000000LL)
-			if (!level(coil)) {
-				took = now_ns() - began;
-				break;
-			} else if (now_ns() - began > 3000000LL) {
-				struct timespec nap = {0, 50000};
-				nanosleep(&nap, NULL);
-			}
-		printf("%lld\n", took < 0 ? -1 : took / 1000);
+		printf("%lld\n", trip(rcd, coil));
 		fflush(stdout);
 		usleep(20000);
-		pull(rcd, 1);
+		pull(rcd, 0);
 	}
 }
 
@@ -205,9 +215,14 @@ int main(int count, char **words)
 		trips(atoi(words[2]), atoi(words[3]), atoi(words[4]));
 		return 0;
 	}
+	if (count == 4 && strcmp(words[1], "trip") == 0) {
+		find();
+		printf("%lld\n", trip(atoi(words[2]), atoi(words[3])));
+		return 0;
+	}
 	lay_out();
-	find();
 	if (count == 2 && strcmp(words[1], "lay-out") == 0)
 		return 0;
+	find();
 	serve();
 }

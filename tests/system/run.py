@@ -1,0 +1,135 @@
+"""The scenarios in their order, each on a station that is well before it begins.
+
+Exit code: 0 all passed, 1 a scenario failed, 77 the system test cannot run here (and why).
+"""
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.system import scenarios_death as death
+from tests.system.bench import Bench
+from tests.system.findings import Finding, as_json, table
+from tests.system.ingredients import cache, is_built
+from tests.system.machine import Stuck
+from tests.system.say import NotPossible, say
+from tests.system.station import Station
+
+CANNOT = 77
+Scenario = Callable[[Bench, Station], list[Finding]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """`short`: part of the short form. `own`: gets a station of its own, over the golden disk,
+    since it leaves another one behind."""
+
+    run: Scenario
+    short: bool = False
+    own: bool = False
+
+
+SCENARIOS: dict[str, Entry] = {
+    "charge": Entry(death.charge, short=True),
+    "kill": Entry(death.kill, short=True),
+    "stop": Entry(death.stop),
+    "stall": Entry(death.stall),
+    "reboot": Entry(death.reboot),
+}
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(prog="python -m tests.system", description=__doc__)
+    words.add_argument("--short", action="store_true", help="install, charge, kill, one power cut")
+    words.add_argument("--only", action="append", metavar="NAME", choices=[*SCENARIOS, "install"],
+                       help="this scenario (after the install); may be repeated")
+    words.add_argument("--cuts", type=int, default=0, help="how many power cuts")
+    words.add_argument("--json", action="store_true", help="the findings as JSON")
+    words.add_argument("--again", action="store_true",
+                       help="with the packages and the installed station of the run before")
+    words.add_argument("--list", action="store_true", help="the names of the scenarios")
+    words.add_argument("--built", action="store_true",
+                       help="exit code 0 when the ingredients are there already")
+    asked = words.parse_args()
+    if asked.list:
+        print("\n".join(["install", *SCENARIOS]))
+        return 0
+    if asked.built:
+        return 0 if is_built() else CANNOT
+    try:
+        bench = Bench(cache() / "run", again=asked.again)
+        if not bench.is_ready:
+            bench.build(short=asked.short)
+    except NotPossible as why:
+        say(f"not possible here: {why}")
+        return CANNOT
+    try:
+        findings = _run(bench, asked)
+    finally:
+        bench.close()
+    print(as_json(findings) if asked.json else table(findings), flush=True)
+    failed = any(one.passed is False for one in findings)
+    return 1 if failed else 0
+
+
+def _run(bench: Bench, asked: argparse.Namespace) -> list[Finding]:
+    chosen = {name: entry for name, entry in SCENARIOS.items()
+              if (name in asked.only if asked.only else entry.short or not asked.short)}
+    findings: list[Finding] = []
+    if not bench.is_ready:
+        with Station(bench.made, bench.folder / "installed", bench.central(),
+                     payload=bench.payload) as station:
+            findings += _tried("install", bench, station, death.install)
+            if len(findings) == 1:
+                return findings  # it stopped half-way: there is nothing to go on with
+            bench.keep_golden(station)
+    station = bench.station("main")
+    try:
+        for name, entry in chosen.items():
+            if entry.own:
+                with bench.station(name) as own:
+                    findings += _tried(name, bench, own, entry.run, boot=True)
+                continue
+            if not station.machine.alive():
+                station = bench.station(f"main-{len(findings)}")
+            found = _tried(name, bench, station, entry.run, boot=not station.machine.alive())
+            findings += found
+            if any(one.passed is False for one in found):
+                station.cut()  # the next one gets a fresh one
+    finally:
+        station.cut()
+    return findings
+
+
+def _tried(name: str, bench: Bench, station: Station, scenario: Scenario, *, boot: bool = False
+           ) -> list[Finding]:
+    say(f"{name} …")
+    began_s = time.monotonic()
+    try:
+        if boot:
+            station.boot()
+            station.until_ready()
+            station.until_status("Available")
+        found = scenario(bench, station)
+    except (Stuck, AssertionError, LookupError, OSError) as error:
+        told = "".join(traceback.format_exception_only(error)).strip()
+        where = traceback.extract_tb(error.__traceback__)
+        line = next((f"{one.name}:{one.lineno}" for one in reversed(where)
+                     if "scenarios_" in one.filename), "")
+        try:
+            log = station.told()
+        except (Stuck, OSError) as problem:
+            log = str(problem)
+        found = [Finding(name, f"{told}\n({line})\n{log}", passed=False)]
+    for one in found:
+        words = {True: "pass", False: "FAIL", None: "not tried"}[one.passed]
+        say(f"  {words}: {one.name}: {one.saw.splitlines()[0] if one.saw else ''} {one.figure}")
+    say(f"{name}: {time.monotonic() - began_s:.0f} s")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
