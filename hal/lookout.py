@@ -35,7 +35,9 @@ class Lookout(Generic[T]):
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[T]]] = []
 
     def start(self) -> None:
-        """Look now and then from now on."""
+        """Look now and then from now on. Raises DeviceGone while an old look still hangs."""
+        if self._thread is not None and self._thread.is_alive():
+            raise DeviceGone(f"{self._name}: a reading still hangs in the kernel; check its wiring")
         with self._lock:
             self._open = True
         self._thread = threading.Thread(target=self._run, name=f"look {self._name}", daemon=True)
@@ -58,10 +60,10 @@ class Lookout(Generic[T]):
 
     async def close(self) -> None:
         """Look no more; harmless when it never did."""
-        thread, self._thread = self._thread, None
+        thread = self._thread
         with self._lock:
             self._open = False
-        if thread is not None:
+        if thread is not None and thread.is_alive():
             self._wake.set()
             await aside(lambda: thread.join(JOIN_S), f"join {self._name}")
 

@@ -62,10 +62,8 @@ class SafetyInput(Inputs):
         self._good: bool | None = None  # as last judged; None: nothing that still holds
         self._tripped = False
         self._read_s = 0.0
-        self._lookout = self._make_lookout()
-
-    def _make_lookout(self) -> Lookout[bool]:
-        return Lookout(self.name, self._look, pause_s=lambda: None, failed=self._failed)
+        self._lookout: Lookout[bool] = Lookout(
+            name, self._look, pause_s=lambda: None, failed=self._failed)
 
     async def open(self) -> None:
         await self.close()
@@ -76,7 +74,6 @@ class SafetyInput(Inputs):
 
     async def close(self) -> None:
         await self._lookout.close()
-        self._lookout = self._make_lookout()
         self._good = None
 
     async def good(self) -> bool:

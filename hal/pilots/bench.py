@@ -77,6 +77,8 @@ class Pilot(ControlPilot):
         self.nap: Callable[[float], object] = time.sleep
         self.monotonic_s: Callable[[], float] = time.monotonic
         self._listener: Callable[[PilotReading], None] = lambda reading: None
+        self._lookout: Lookout[PilotReading] = Lookout(
+            name, self._look, pause_s=self._pause_s, failed=self._failed)
         self._forget()
 
     def _forget(self) -> None:
@@ -91,8 +93,6 @@ class Pilot(ControlPilot):
                         self.options["pwm_channel"], inverted=self.options["pwm_inverted"],
                         nap=self.nap)
         self._adc = Adc(self.name, self.sysfs, self.options["adc"])
-        self._lookout: Lookout[PilotReading] = Lookout(
-            self.name, self._look, pause_s=self._pause_s, failed=self._failed)
 
     async def open(self) -> None:
         await self.close()

@@ -69,8 +69,8 @@ class Watcher:
     """The blocking part: watches the readers and tells of taps. Runs in a thread of its own.
 
     `ready()` is called once, when a reader is first watched; `tapped(card)` for each tap;
-    `reading(True)` before a card is asked and `reading(False)` after. `run` returns when stopped
-    and raises DeviceGone when what it needs was away for `patience_s`.
+    `reading(True)` before card or reader are asked and `reading(False)` after. `run` returns when
+    stopped and raises DeviceGone when what it needs was away for `patience_s`.
     """
 
     def __init__(
@@ -248,11 +248,7 @@ class Watcher:
             self._seen[reader] = (self._seen[reader][0], self._monotonic_s())
 
     def _take(self, reader: str) -> None:
-        self._reading(True)
-        try:
-            uid = self._uid(reader)
-        finally:
-            self._reading(False)
+        uid = self._uid(reader)
         if uid is None:
             return
         self._last = reader
@@ -287,21 +283,34 @@ class Watcher:
         """A connection to the card in `reader`, left as it is afterwards; None: there is none."""
         scard = self._scard
         protocols = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
-        code, card, protocol = self._call(
-            "SCardConnect", self._context, reader, scard.SCARD_SHARE_SHARED, protocols)
-        if code != 0:
-            self._card_failed(reader, code)
-            yield None
-            return
-        pci = scard.SCARD_PCI_T0 if protocol == scard.SCARD_PROTOCOL_T0 else scard.SCARD_PCI_T1
+        with self._connected(reader, scard.SCARD_SHARE_SHARED, protocols) as (code, card, protocol):
+            if code != 0:
+                self._card_failed(reader, code)
+                yield None
+                return
+            t0 = protocol == scard.SCARD_PROTOCOL_T0
+            pci = scard.SCARD_PCI_T0 if t0 else scard.SCARD_PCI_T1
 
-        def say(command: list[int]) -> tuple[int, bytes]:
-            code, answer = self._call("SCardTransmit", card, pci, command)
-            return code, bytes(byte & 0xFF for byte in answer)
-        try:
+            def say(command: list[int]) -> tuple[int, bytes]:
+                code, answer = self._call("SCardTransmit", card, pci, command)
+                return code, bytes(byte & 0xFF for byte in answer)
             yield say
+
+    @contextlib.contextmanager
+    def _connected(self, reader: str, share: int, protocols: int
+                   ) -> Iterator[tuple[int, Any, int]]:
+        """Return code, connection and protocol; within it a call that hangs is noticed."""
+        self._reading(True)
+        try:
+            code, handle, protocol = self._call(
+                "SCardConnect", self._context, reader, share, protocols)
+            try:
+                yield code, handle, protocol
+            finally:
+                if code == 0:
+                    self._call("SCardDisconnect", handle, self._scard.SCARD_LEAVE_CARD)
         finally:
-            self._call("SCardDisconnect", card, scard.SCARD_LEAVE_CARD)
+            self._reading(False)
 
     def _card_failed(self, reader: str, code: int) -> None:
         if code in LINK_ERRORS or code in NO_ACCESS:
@@ -343,15 +352,9 @@ class Watcher:
 
     def _directly(self, reader: str, talk: Callable[[Say], None]) -> None:
         """Have `talk` send escape commands to the reader itself."""
-        scard = self._scard
-        code, handle, _ = self._call(
-            "SCardConnect", self._context, reader, scard.SCARD_SHARE_DIRECT, 0)
-        try:
+        with self._connected(reader, self._scard.SCARD_SHARE_DIRECT, 0) as (code, handle, _):
             talk(lambda command: checked(
                 (code, b"") if code else self._call("SCardControl", handle, ESCAPE, list(command))))
-        finally:
-            if code == 0:
-                self._call("SCardDisconnect", handle, scard.SCARD_LEAVE_CARD)
 
     def _call(self, function: str, *arguments: Any) -> Any:
         """One call, its return code made unsigned."""

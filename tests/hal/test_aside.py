@@ -69,3 +69,24 @@ def test_a_bug_in_a_look_leaves_nobody_waiting(died: threading.Event) -> None:
 
     run(story())
     assert died.wait(20.0)
+
+
+def test_a_look_that_hangs_is_not_joined_by_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hal.lookout.JOIN_S", 0.01)
+    go = threading.Event()
+    lookout = Lookout("input temperature 1", lambda: go.wait(20), pause_s=lambda: None,
+                      failed=lambda error: None)
+
+    async def story() -> None:
+        lookout.start()
+        await lookout.close()
+        with pytest.raises(DeviceGone, match="still hangs"):
+            lookout.start()
+        go.set()
+        assert lookout._thread is not None
+        lookout._thread.join(20)
+        lookout.start()
+        assert await lookout.now()
+        await lookout.close()
+
+    run(story())
