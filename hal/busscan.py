@@ -11,7 +11,7 @@ from dataclasses import field, replace
 
 from hal.buswire import BusWire, Heard, Kind
 from hal.crc import is_whole
-from hal.errors import DeviceGone
+from hal.errors import DeviceGone, HalError
 from hal.late import dataclass
 from hal.rtu import READ_COILS, READ_HOLDING, READ_INPUT, LineSettings
 from hal.serialbus import OpenPort
@@ -148,7 +148,7 @@ def _ask(wire: BusWire, address: int, told: Sweep, probes: Sequence[Probe]) -> N
             told.garbled[address] = heard.frame
 
 
-def error_number(error: DeviceGone) -> int:
+def error_number(error: HalError) -> int:
     """What the kernel said when a port could not be had (errno); 0: nothing."""
     cause = error.__cause__
     number = getattr(cause, "errno", None) or (cause.args[0] if cause and cause.args else 0)

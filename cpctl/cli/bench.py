@@ -151,12 +151,18 @@ def hw_meter(args: Namespace, screen: Screen) -> int:
     if screen.json:
         screen.object(answer)
     elif args.raw or args.record:
-        names = list(answer["raw"][0]) if answer["raw"] else []
-        screen.table([name.upper() for name in names],
-                     [[word(one[name]) for name in names] for one in answer["raw"]])
+        _registers(screen, answer["raw"])
     else:
         pairs(screen, answer["reading"])
     return DONE
+
+
+def _registers(screen: Screen, rows: list[dict[str, Any]]) -> None:
+    """Register and words as the maker's document writes them."""
+    screen.table(("QUANTITY", "PHASE", "FUNCTION", "REGISTER", "WORDS", "VALUE", "UNIT"), [
+        (one["quantity"], word(one["phase"]), str(one["function"]), f"0x{one['address']:04X}",
+         " ".join(f"{each:04X}" for each in one["words"]), word(one["value"]), word(one["unit"]))
+        for one in rows])
 
 
 def _write_frames(file: str, answer: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cpctl.config import Config
     from hal.busnames import Name
     from hal.busscan import Sweep
-    from hal.errors import DeviceGone
+    from hal.errors import HalError
     from hal.rtu import LineSettings
 
     Found = dict[str, Any]
@@ -89,7 +89,7 @@ def scan(args: Namespace, screen: Screen) -> int:
     """Exit code 0: somebody answers and nothing is wrong; 8: something is."""
     from cpctl.cli.daemon import _mistakes
     from cpctl.config import ConfigError
-    from hal.errors import DeviceGone
+    from hal.errors import HalError
 
     try:
         lines = _lines(args)
@@ -103,7 +103,7 @@ def scan(args: Namespace, screen: Screen) -> int:
     for line in lines:
         try:
             told.append(line.swept(args, screen))
-        except DeviceGone as error:
+        except HalError as error:
             return _gone(screen, error)
         finally:
             screen.progress_done()
@@ -245,8 +245,8 @@ def _with_known(known: Any, usual: Sequence[Any]) -> tuple[Any, ...]:
     return (known, *(one for one in usual if one != known))
 
 
-def _gone(screen: Screen, error: DeviceGone) -> int:
-    """A port that cannot be had: whose fault, and the exit code."""
+def _gone(screen: Screen, error: HalError) -> int:
+    """A port that cannot be had (or a library): what is in the way, and the exit code."""
     import errno
 
     from hal.busscan import error_number

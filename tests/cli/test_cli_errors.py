@@ -172,7 +172,7 @@ def test_frames_of_a_meter_are_written_where_they_were_wanted(
     first, *frames = file.read_text().splitlines()
     assert (code, frames) == (0, METER["frames"])
     assert first.startswith("# abb_b23, recorded by cpctl hw meter 1 --record on 2")
-    assert "23316" in out and "0.01" in out
+    assert out.splitlines()[1].split() == ["power", "-", "3", "0x5B14", "0000", "0001", "0.01", "W"]
 
 
 def test_frames_that_cannot_be_written_are_a_failure_with_the_name_of_the_file(

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,16 @@ def test_a_port_that_cannot_be_had_has_its_exit_code(
     assert (found, out) == (code, "")
     assert err.startswith("cpctl: /dev/ttyUSB7 cannot be opened") and hint in err
     assert err.count("\n") == 2
+
+
+def test_a_library_that_is_missing_is_named(
+        cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "serial", None)
+
+    code, _, err = cli("--port", "/dev/ttyUSB7")
+
+    assert code == 1
+    assert "serial is not installed" in err and "install cpctl[pi]" in err
 
 
 def test_a_mistake_in_the_configuration_is_78(cli: Cli, tmp_path: Path) -> None:
