@@ -1,6 +1,8 @@
 """Which model answers at an address: what it says itself, what its registers look like."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support import meter_table
 from support.bus_post import Line, model, mute_where_wrong, named, pilot_board
 from support.evse_wb_board import EvseWbBoard
@@ -10,7 +12,7 @@ from hal.busnames import configuration, meters, name_of
 from hal.buswire import BusWire
 from hal.errors import BadConfig
 from hal.rtu import LineSettings
-from hal.sim.rs485 import Flip, RegisterDevice, Silence
+from hal.sim.rs485 import Flip, RegisterDevice, Silence, with_crc
 from hal.values import PilotState
 
 SETTINGS = LineSettings("/dev/ttyFAKE", baudrate=9600)
@@ -91,6 +93,19 @@ def test_words_of_a_stranger_are_told_and_nothing_is_guessed_of_them():
     assert (told.kind, told.drivers, told.says) == ("", (), "Acme, A-1, ")
     with pytest.raises(BadConfig, match="not recognised"):
         configuration(told, "rs485-1", 5)
+
+
+@given(told=st.binary(max_size=250))
+def test_no_answer_to_the_question_who_it_is_breaks_the_doctor(told):
+    def answer(request):
+        return with_crc(bytes((5, 43)) + told) if request[1] == 43 else None
+
+    line = Line(answer)
+
+    says = BusWire(SETTINGS, line.open, wait_s=0.2).identification(5)
+
+    assert all(one.isprintable() for one in says)
+    assert len(line.requests) <= 4
 
 
 def test_an_evse_wb_is_recognised():
