@@ -85,10 +85,10 @@ class Manners:
     `buzzer` None leaves the reader as it is. One object per driver, used by its thread alone.
     """
 
-    def __init__(self, name: str, *, buzzer: bool | None, feedback: bool):
+    def __init__(self, name: str, *, buzzer: bool | None, signals: bool):
         self._name = name
         self._buzzer = buzzer
-        self._feedback = feedback
+        self._signals = signals
         self._settled: set[str] = set()  # readers whose buzzer is as it shall be, or cannot be
         self._told: set[tuple[str, str]] = set()
         self._mute: set[str] = set()  # readers that took no signal
@@ -133,7 +133,7 @@ class Manners:
     def may_signal(self, reader: str, *, card_there: bool) -> bool:
         """Whether this reader can show a decision now."""
         quirk = quirk_of(reader)
-        return (self._feedback and bool(quirk.accepted) and reader not in self._mute
+        return (self._signals and bool(quirk.accepted) and reader not in self._mute
                 and (quirk.escape or card_there))
 
     def signal(self, reader: str, say: Say, *, accepted: bool) -> None:
@@ -144,7 +144,10 @@ class Manners:
             at = quirk.silent_byte
             command = command[:at] + b"\x00" + command[at + 1:]
         try:
-            say(command)
+            answer = say(command)
+            taken = answer[:1] == b"\xe1" if quirk.escape else answer[-2:-1] == b"\x90"
+            if not taken:
+                raise QuirkFailed(f"it answered {answer.hex() or 'nothing'}")
         except QuirkFailed as failed:
             self._mute.add(reader)
             self._tell(quirk, "signal", failed)

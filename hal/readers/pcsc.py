@@ -100,7 +100,7 @@ class Watcher:
         self._states: dict[str, int] = {}
         self._seen: dict[str, tuple[bytes, float]] = {}  # reader -> last UID, when it was there
         self._manners = Manners(name, buzzer=options.get("buzzer"),
-                                feedback=bool(options.get("feedback", True)))
+                                signals=bool(options.get("signals", True)))
         self._signal: tuple[bool, float] | None = None  # accepted?, when it was decided
         self._last: str | None = None  # the reader of the last tap
         self._failed = 0  # cards in a row the reader could not be asked for
@@ -380,7 +380,7 @@ class Reader(CardReader):
                help="an absence of reader or pcscd up to this long is bridged in silence"),
         Option("buzzer", bool, None,
                help="whether it beeps at each card, where that can be set; without it, as it is"),
-        Option("feedback", bool, True,
+        Option("signals", bool, True,
                help="show accepted and refused with its own light and buzzer, where it has them"),
     )
 

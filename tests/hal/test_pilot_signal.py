@@ -190,3 +190,23 @@ def test_noise_of_half_a_volt_moves_no_state() -> None:
             noisy = HIGH[state] + dice.uniform(-0.9, 0.9)
             assert bench.see(noisy, low_v=-12 + dice.uniform(-0.9, 0.9), swings=True) is state
         assert bench.last.diode_ok
+
+
+def test_no_history_of_samples_makes_a_car_ask_that_does_not() -> None:
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    dice = random.Random(seed)
+    for _ in range(200):
+        bench, asked = Bench(), False
+        seen: list[PilotState | None] = [None] * SAMPLES
+        for _ in range(100):
+            high_v = dice.choice([*HIGH.values(), 7.5, 4.5, 10.5, 6.0, 6.0])
+            state = bench.see(high_v, low_v=dice.choice((-12.0, -3.0)),
+                              swings=dice.random() < 0.5, step_s=dice.choice((0.005, 0.02, 1.1)))
+            seen = [*seen[1:], band_of(high_v)]
+            inside = [one for one in seen if one is not None]
+            if state in (C, D) and not asked:
+                assert seen == [state] * SAMPLES, "asked after fewer samples than it takes"
+            if state in (C, D):
+                assert not inside or inside[-1] in (C, D), "asked on though the car had left"
+            asked = state in (C, D)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support.aio import run
+from support.battery import PilotRules
 from support.fake_sysfs import FakeSysfs
 
 from cpctl import app_parts, config
@@ -15,6 +16,7 @@ from hal.cabled_pilot import CabledPilot
 from hal.contracts import ControlPilot, Parts
 from hal.contracts import Proximity as Contract
 from hal.errors import DeviceGone, HalError
+from hal.sim.board import Board as SimBoard
 from hal.values import NO_OFFER, Offer, PilotReading, PilotState
 
 A, B, C = PilotState.A, PilotState.B, PilotState.C
@@ -56,6 +58,33 @@ class Cable(Contract):
         if self.error is not None:
             raise self.error
         return self.rating
+
+
+class CabledSim:
+    """A simulated board, and a cable it says nothing about."""
+
+    def __init__(self) -> None:
+        self.board = SimBoard([1], lambda: 1_000_000_000)
+        inner = registry.build("pilot", "sim", "pilot 1", 1, {}, Parts(board=self.board))
+        self.pilot = CabledPilot(inner, Cable("proximity 1", 1, {}, Parts()))
+
+    def put(self, state: PilotState) -> None:
+        self.board.pilot(1, state)
+
+    def offered(self) -> Offer:
+        return self.board.look(1).offer
+
+    def lose(self) -> None:
+        self.board.drop("pilot")
+
+    def restore(self) -> None:
+        self.board.restore("pilot")
+
+
+class TestCabledPilot(PilotRules):
+    @pytest.fixture
+    def bench(self) -> CabledSim:
+        return CabledSim()
 
 
 class Socket:
@@ -204,8 +233,6 @@ def test_without_it_the_pilot_is_the_board_itself(tmp_path: Path) -> None:
 
 
 def test_the_simulated_one_measures_the_cable_of_the_simulated_car() -> None:
-    from hal.sim.board import Board as SimBoard
-
     board = SimBoard([1], lambda: 1_000_000_000)
     board.cable(1, rating_a=20.0)
     proximity = registry.build("proximity", "sim", "proximity 1", 1, {}, Parts(board=board))

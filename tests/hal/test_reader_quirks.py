@@ -166,18 +166,22 @@ def test_a_reader_reached_by_escape_shows_it_without_a_card_too() -> None:
     assert stage.play() == [beep]
 
 
-def test_feedback_can_be_turned_off() -> None:
-    stage = Stage(ACR122, [], {GREEN: b"\x90\x00"}, feedback=False)
+def test_signals_can_be_turned_off() -> None:
+    stage = Stage(ACR122, [], {GREEN: b"\x90\x00"}, signals=False)
     for step in (insert("04A1B2C3", ACR122), stage.decide(True)):
         stage.pcsc.do(step)
 
     assert stage.play() == []
 
 
-def test_a_reader_that_took_no_signal_is_not_asked_again(caplog: pytest.LogCaptureFixture) -> None:
-    stage = Stage(ACR1252, [], {})
-    for step in (insert("04A1B2C3", ACR1252), stage.decide(True), stage.decide(True),
-                 remove(ACR1252), insert("04A1B2C3", ACR1252), stage.decide(False)):
+@pytest.mark.parametrize("reader", [ACR122, ACR1252])
+@pytest.mark.parametrize("escapes", [False, True])
+def test_a_reader_that_took_no_signal_is_not_asked_again(
+        reader: str, escapes: bool, caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage(reader, [], {})
+    stage.pcsc.escapes_pass = escapes
+    for step in (insert("04A1B2C3", reader), stage.decide(True), stage.decide(True),
+                 remove(reader), insert("04A1B2C3", reader), stage.decide(False)):
         stage.pcsc.do(step)
 
     stage.play()
