@@ -56,7 +56,7 @@ def slave(tmp_path: Path) -> Iterator[ModbusSlave]:
 
 def test_two_meters_are_found_and_recognised(
         slave: ModbusSlave, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["hw", "scan", "--port", str(slave.port), "--addresses", "1-4", "--wait", "0.05",
+    code = main(["hw", "scan", "--port", str(slave.port), "--addresses", "2-3", "--wait", "2",
                  "--json"])
 
     (line,) = json.loads(capsys.readouterr().out)["lines"]
