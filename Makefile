@@ -53,6 +53,7 @@ release: $(STAMP)
 
 deb: $(STAMP)
 	$(BIN)/python deploy/make_deb.py --out dist $(if $(VERSION),--version $(VERSION)) $(if $(ARCH),--arch $(ARCH))
+	cp deploy/install dist/install
 
 deb-check: $(STAMP)
 	sh deploy/check_deb $(SUITES)

@@ -242,7 +242,8 @@ def read(path: Path) -> Located:
         raw = path.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError([Problem(Where(file, 0), "there is no such file",
-                                   "copy deploy/cpctl.example.toml there")]) from error
+                                   "copy /usr/share/cpctl/cpctl.example.toml there "
+                                   "(deploy/ in the sources)")]) from error
     except OSError as error:
         raise ConfigError([Problem(Where(file, 0), f"cannot be read: {error.strerror}",
                                    "check owner and mode of the file")]) from error

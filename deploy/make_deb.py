@@ -51,8 +51,8 @@ FILES: Mapping[str, tuple[str, int]] = {
     "deploy/debian/rtupdate": ("usr/share/python3/runtime.d/cpctl.rtupdate", 0o755),
     "deploy/debian/lintian-overrides": ("usr/share/lintian/overrides/cpctl", 0o644),
     "systemd/cpctl.sysusers": ("usr/lib/sysusers.d/cpctl.conf", 0o644),
-    "systemd/10-cpctl-watchdog.conf": (
-        "usr/lib/systemd/system.conf.d/10-cpctl-watchdog.conf", 0o644),
+    "systemd/90-cpctl-watchdog.conf": (
+        "usr/lib/systemd/system.conf.d/90-cpctl-watchdog.conf", 0o644),
     "README.md": (f"{DOC}/README.md", 0o644),
 }
 FOLDERS: Mapping[str, tuple[str, str]] = {  # folder and pattern: where the files go

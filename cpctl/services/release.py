@@ -257,9 +257,15 @@ def _sync(path: Path) -> None:
 def install(bundle: Path, root: Path, manifest: Manifest, most_bytes: int) -> None:
     """`releases/<version>` is the tree of `bundle` when this returns; nothing runs it yet.
 
-    Raises ChildFailed; then nothing of it is left.
+    A slot that the system's package brought (it is another user's) is used as it is, when it is
+    this very release. Raises ChildFailed; then nothing of the bundle is left.
     """
     releases = root / "releases"
+    if _is_packaged(releases / manifest.version):
+        if not is_same(releases / manifest.version, manifest):
+            raise bad(f"the package brought a release {manifest.version} with other content; "
+                      "give this one a version of its own")
+        return must_start(releases / manifest.version, manifest.version)
     staging = releases / f"{STAGING}{manifest.version}"
     try:
         sweep(releases)
@@ -273,6 +279,10 @@ def install(bundle: Path, root: Path, manifest: Manifest, most_bytes: int) -> No
                           ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _is_packaged(slot: Path) -> bool:
+    return slot.is_dir() and slot.stat().st_uid != os.geteuid()
 
 
 def must_start(tree: Path, version: str) -> None:

@@ -14,21 +14,22 @@ from cpctl import slots
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def _loaded() -> Any:
-    """`deploy/make_release.py`, as it stands."""
-    known = sys.modules.get("make_release")
+def _loaded(name: str) -> Any:
+    """`deploy/<name>.py`, as it stands."""
+    known = sys.modules.get(name)
     if known is not None:
         return known
-    spec = importlib.util.spec_from_file_location("make_release",
-                                                  _ROOT / "deploy" / "make_release.py")
+    spec = importlib.util.spec_from_file_location(name, _ROOT / "deploy" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["make_release"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-make_release: Any = _loaded()
+libraries: Any = _loaded("libraries")
+make_release: Any = _loaded("make_release")
+make_deb: Any = _loaded("make_deb")
 
 PROGRAM = 'import sys\nprint("cpctl {version}")\nsys.exit({code})\n'
 

@@ -76,6 +76,6 @@ def test_every_serial_adapter_is_allowed_although_its_driver_is_loaded_later() -
 
 def test_drop_in_of_the_manager_stays_below_what_the_pi_can_count() -> None:
     found = configparser.ConfigParser()
-    found.read(FOLDER / "10-cpctl-watchdog.conf")
+    found.read(FOLDER / "90-cpctl-watchdog.conf")
 
     assert 0 < int(found["Manager"]["RuntimeWatchdogSec"]) < 15
