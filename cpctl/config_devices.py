@@ -24,6 +24,7 @@ CONNECTOR_TYPES = ("cType2", "sType2", "cType1", "sType1", "sType3", "sCEE-7-7",
                    "Other1PhOver16A", "Other3Ph", "Unknown")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 _HARDWARE = ("pilot", "contactor", "meter", "lock", "inputs", "indicator", "proximity")
+_ALONE = ("input", "indicator", "lock", "heartbeat")  # kinds that are built with nothing else
 _NEEDED = ("pilot", "contactor", "meter")
 
 
@@ -275,18 +276,19 @@ class Devices:
 
     def _free_form(self, kind: str, driver: str, options: Mapping[str, Any],
                    known: tuple[Option, ...], section: Section, owner: str) -> None:
-        """A table that only the driver understands: see whether it would take it.
+        """What only the driver understands, as a table or how options go together: see whether it
+        would take them.
 
         Building touches no hardware (`hal.contracts`); the lines are stand-ins.
         """
         tables = [one.name for one in known if one.kind is dict and one.name in options]
-        if not tables:
+        if not tables and kind not in _ALONE:
             return
         parts = Parts(buses={name: cast(Any, object()) for name in self._buses})
         try:
             hal.registry.build(kind, driver, owner, None, options, parts)
         except BadConfig as error:
-            section.wrong(tables[0], str(error), "see cpctl.toml(5)")
+            section.wrong((*tables, "driver")[0], str(error), "see cpctl.toml(5)")
 
     def _known(self, kind: str, driver: str, names: tuple[str, ...], section: Section
                ) -> tuple[Option, ...] | None:

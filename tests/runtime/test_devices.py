@@ -113,6 +113,10 @@ class PushingInput(Input):
 
 class Lock(Faulty, PlugLock):
     moves: bool | None = True
+    rests: bool | None = None
+
+    async def is_locked(self) -> bool | None:
+        return self.rests
 
     async def lock(self) -> bool | None:
         await self.trouble()
@@ -475,6 +479,36 @@ def test_no_plug_is_unlocked_before_the_path_is_known_to_be_open() -> None:
         assert world.of(LockReported) == [LockReported(1, locked=True, jammed=True)]
 
     play(story)
+
+
+@pytest.mark.parametrize(("rests", "first", "again"), [
+    (None, [], []), (False, [], [LockReported(1, locked=False)]),
+    (True, [LockReported(1, locked=True)], [LockReported(1, locked=True)]),
+])
+def test_a_lock_tells_where_its_bolt_was_found(
+        rests: bool | None, first: list[Event], again: list[Event]) -> None:
+    """At the start a bolt that is drawn is no news; after a loss it is."""
+    async def story(world: World) -> None:
+        world.gate.make_safe()
+        assert world.of(LockReported) == first
+        world.lock.error = DeviceTimeout("no answer")
+        world.devices.lock(1)
+        await asyncio.sleep(0.1)
+        world.lock.error = None
+        world.posted.clear()
+        await asyncio.sleep(5.0)
+        assert world.of(LockReported) == again
+        assert ("not_locked" in world.gate.objections(1)) is not (rests or False)
+
+    def rested(*arguments) -> Lock:
+        lock = made(*arguments)
+        lock.rests = rests
+        return lock
+
+    made = Lock
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "Lock", rested)
+        play(story)
 
 
 def test_lights_show_the_newest_pattern_and_may_fail() -> None:

@@ -268,6 +268,15 @@ def test_a_key_does_not_exist_where_no_hardware_can_do_it(name: str) -> None:
     assert change(name, "5", dark) == NOT_SUPPORTED
 
 
+@pytest.mark.requirement("16.CONF.4", "key:BlinkRepeat", "key:LightIntensity")
+def test_lights_that_blink_and_do_not_dim_have_one_key_of_two() -> None:
+    lamps = StationLayout((EvseLayout(1, has_lights=True, lights_dim=False), EvseLayout(2)))
+
+    assert keys.find("BlinkRepeat", lamps) is not None
+    assert keys.find("LightIntensity", lamps) is None
+    assert change("LightIntensity", "5", lamps) == NOT_SUPPORTED
+
+
 @pytest.mark.requirement("16.TX.14")
 def test_a_fixed_cable_cannot_be_unlocked_on_unplug() -> None:
     fixed = StationLayout((EvseLayout(1),))
