@@ -22,6 +22,8 @@ from cpctl.core.state import Station
 from cpctl.core.values import Outcome, Reply, RequestId
 from cpctl.core.views import StationPicture
 
+ANSWER_LIMIT_S = 10.0  # the core answers at once; what is carried out first takes longer
+
 Method = Callable[[Args, Caller], Awaitable[Any]]
 Table = Mapping[str, tuple[Right, Method]]
 
@@ -116,14 +118,21 @@ _GOOD = (Outcome.ACCEPTED, Outcome.SCHEDULED, Outcome.REBOOT_REQUIRED, Outcome.U
 
 async def ask(app: App, make: Callable[[RequestId], Request], what: str) -> dict[str, Any]:
     """The core's answer to a request, as a result or an ApiError with the reason."""
+    reply = await good_reply(app, make, what)
+    return {"outcome": reply.outcome.value, "code": reply.code, "hint": reply.hint,
+            "session": reply.session}
+
+
+async def good_reply(app: App, make: Callable[[RequestId], Request], what: str,
+                     limit_s: float = ANSWER_LIMIT_S) -> Reply:
+    """The core's answer to a request. Raises ApiError with the reason when it is no good one."""
     try:
-        reply = await app.requests.ask(make)
+        reply = await app.requests.ask(make, limit_s=limit_s)
     except TimeoutError as problem:
         raise wire.ApiError(wire.TIMED_OUT, f"{what}: no answer in time",
                             "see cpctl status and the log") from problem
     if reply.outcome in _GOOD:
-        return {"outcome": reply.outcome.value, "code": reply.code, "hint": reply.hint,
-                "session": reply.session}
+        return reply
     why = reply.code.replace("_", " ") or reply.outcome.value.replace("_", " ")
     raise wire.ApiError(_CODES.get(reply.outcome, wire.REFUSED), f"{what} refused: {why}",
                         reply.hint or _NEXT.get(reply.code, "cpctl why tells more"),

@@ -33,10 +33,6 @@ from cpctl.core.faults import FaultCode
 from cpctl.core.values import IdToken
 from cpctl.core.views import StationPicture
 
-LATER = {
-    "hw.contactor_test": "take the EVSE out of service and use cpctl evse clear-fault",
-}
-
 
 class Methods:
     """Everything the socket serves."""
@@ -73,12 +69,10 @@ class Methods:
         row = self._table.get(method)
         if row is not None:
             return row
-        hint = LATER.get(method)
-        if hint is None:
-            import difflib  # only a mistake pays for this
+        import difflib  # only a mistake pays for this
 
-            near = difflib.get_close_matches(method, self._table, n=1)
-            hint = f"did you mean {near[0]}?" if near else "see cpctl --help"
+        near = difflib.get_close_matches(method, self._table, n=1)
+        hint = f"did you mean {near[0]}?" if near else "see cpctl --help"
         raise wire.ApiError(wire.METHOD_NOT_FOUND, f"method not found: {method[:64]}", hint)
 
 

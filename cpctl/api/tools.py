@@ -6,14 +6,16 @@ import asyncio
 from typing import Any
 
 from cpctl.api import wire
-from cpctl.api.app import App, Table, known_evse
+from cpctl.api.app import App, Table, good_reply, known_evse
 from cpctl.api.args import Args
 from cpctl.api.plain import plain
 from cpctl.api.server import Caller, Right
 from cpctl.api.wire import ApiError
+from cpctl.core.events import ContactorTestRequested
 from cpctl.core.faults import CATALOGUE, FaultCode
 
 READ_LIMIT_S = 10.0
+TEST_LIMIT_S = 15.0  # the core has answered by then
 CONTACTOR_FAULTS = (FaultCode.CONTACTOR_LOST, FaultCode.CONTACTOR_WELDED,
                     FaultCode.CONTACTOR_DID_NOT_CLOSE)
 STATES = ("A", "B", "C", "D", "E", "F")
@@ -39,6 +41,7 @@ class Tools:
             "hw.meter": (Right.READ, self.read_meter),
             "hw.pilot": (Right.READ, self.read_pilot),
             "hw.reader": (Right.READ, self.reader),
+            "hw.contactor_test": (Right.ACT, self.contactor_test),
         }
 
     # --- simulator ---------------------------------------------------------------------------
@@ -188,6 +191,18 @@ class Tools:
             lambda reader, card: caller.tell("hw.reader", {
                 "reader": reader, "token": card.text, "random": card.random})))
         return {"devices": [one for one in self._devices() if one["kind"] == "reader"]}
+
+    async def contactor_test(self, args: Args, caller: Caller) -> Any:
+        """Close and open it once, with nothing plugged in; passed, it may be declared mended.
+
+        Raises ApiError when it is refused or not passed.
+        """
+        number = known_evse(self._app, args.whole("evse"))
+        args.done()
+        reply = await good_reply(
+            self._app, lambda request: ContactorTestRequested(request, number),
+            f"contactor test of EVSE {number}", TEST_LIMIT_S)
+        return {"evse": number, "passed": True, **plain(reply.content)}
 
 
 def _not_simulated(what: str) -> ApiError:

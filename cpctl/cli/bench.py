@@ -68,6 +68,9 @@ def _hw(verb: Any) -> None:
     one = verb("pilot", "a reading of the control pilot, now", hw_pilot)
     one.add_argument("evse", type=int, help="number of the EVSE")
     verb("reader", "the readers, then each card as it is held to one", hw_reader)
+    one = verb("contactor-test", "close and open the contactor once, with nothing plugged in",
+               contactor_test)
+    one.add_argument("evse", type=int, help="number of the EVSE; it must be inoperative")
     one = verb("safe", "drive every configured output to its safe level (needs no daemon)", safe)
     one.add_argument("--config", metavar="FILE", default="/etc/cpctl/cpctl.toml",
                      help="configuration file (default %(default)s)")
@@ -217,6 +220,20 @@ def hw_reader(args: Namespace, screen: Screen) -> int:
                 screen.object(card)
             else:
                 screen.line(f"{card['reader']}: {word(card['token'])}")
+    return DONE
+
+
+def contactor_test(args: Namespace, screen: Screen) -> int:
+    answer = call(args, "hw.contactor_test", evse=args.evse)
+    if screen.json:
+        screen.object(answer)
+    elif answer["feedback"] and answer["closed_ms"] is not None:
+        screen.line(f"EVSE {args.evse}: passed; closed after {answer['closed_ms']:g} ms, "
+                    f"open after {answer['opened_ms']:g} ms")
+    else:
+        screen.line(f"EVSE {args.evse}: passed as far as can be seen: "
+                    + ("the board closes by itself, and tells of no weld" if answer["feedback"]
+                       else "no auxiliary contact is fitted"))
     return DONE
 
 

@@ -136,6 +136,16 @@ class EnergisePower(Effect):
 
 
 @dataclass(frozen=True)
+class TestContactor(Effect):
+    """Close for a moment with nothing plugged in and see that the contact follows, if the
+    interlock permits, and only if `after` is the number of the last release. The outcome is a
+    ContactorTested."""
+
+    evse: int
+    after: int
+
+
+@dataclass(frozen=True)
 class BarPower(Effect):
     """The core's standing word to the power gate: while `reasons` is not empty (a stopping fault,
     a weld, a jammed lock) nothing closes there, whoever orders it; an empty tuple lifts it."""

@@ -155,6 +155,22 @@ class EnergiseRefused(Event):
 
 
 @dataclass(frozen=True)
+class ContactorTested(Event):
+    """A contactor test is over. `reasons` empty: passed, else what was in the way or went wrong.
+
+    Times in ms from the order to the auxiliary contact, None where it was not seen to follow;
+    `feedback`: one is fitted. `number` of the last release.
+    """
+
+    evse: int
+    number: int
+    reasons: tuple[str, ...]
+    closed_ms: float | None = None
+    opened_ms: float | None = None
+    feedback: bool = True
+
+
+@dataclass(frozen=True)
 class OfferConfirmed(Event):
     """The pilot board took `offer`, the order `number` (0: none of this start); it is out now."""
 
@@ -437,6 +453,14 @@ class ClearFaultRequested(Request):
 
     evse: int | None
     code: FaultCode | None = None
+
+
+@dataclass(frozen=True)
+class ContactorTestRequested(Request):
+    """A technician wants to see the contactor close and open; needs the EVSE inoperative and idle,
+    and nothing plugged in."""
+
+    evse: int
 
 
 @dataclass(frozen=True)

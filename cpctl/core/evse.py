@@ -7,11 +7,12 @@ Plug, claim, faults and meter move here; power and lock in `power.py`, the trans
 from dataclasses import replace
 from typing import assert_never
 
-from cpctl.core import metering, power, sharing, transaction
+from cpctl.core import contactor_test, metering, power, sharing, transaction
 from cpctl.core.effects import Authorize, Effect, Keep, Record, Show
 from cpctl.core.events import (
     AuthorizationAnswered,
     ContactorReported,
+    ContactorTested,
     DeviceFound,
     DeviceLost,
     EnergiseRefused,
@@ -46,8 +47,8 @@ from hal.values import OfferKind, PilotState
 
 Moved = tuple[Evse, tuple[Effect, ...]]
 DeviceEvent = (PilotChanged | OfferConfirmed | ContactorReported | PowerReleased | ReleaseNumbered
-               | EnergiseRefused | LockReported | MeterRead | InputChanged | DeviceLost
-               | DeviceFound | FaultReported)
+               | EnergiseRefused | ContactorTested | LockReported | MeterRead | InputChanged
+               | DeviceLost | DeviceFound | FaultReported)
 
 REVOKED = "revoked."  # key of what is kept of a token refused while its transaction goes on
 ASK_MARGIN_S = 10.0  # beyond the time-out of a call: then nobody will answer any more
@@ -96,8 +97,10 @@ def on_device(evse: Evse, event: DeviceEvent, around: Around, now: Now, settings
 
 
 def _on_gate(evse: Evse, event: ContactorReported | PowerReleased | ReleaseNumbered
-             | EnergiseRefused, now: Now) -> Moved:
+             | EnergiseRefused | ContactorTested, now: Now) -> Moved:
     match event:
+        case ContactorTested():
+            return contactor_test.on_tested(evse, event)
         case ContactorReported():
             return power.on_contactor(evse, event, now)
         case PowerReleased():
@@ -229,6 +232,8 @@ def why_not_clearable(evse: Evse, code: FaultCode | None) -> str:
         ("evse_operative", not evse.service.operative),
         ("evse_in_use", evse.is_idle and evse.claim.state is ClaimState.NONE),
         ("contact_closed", not evse.power.contact_closed),
+        ("contactor_not_tested",
+         evse.power.tested or not contactor_test.is_proof_needed(tuple(present))),
     )
     return next((word for word, good in checks if not good), "")
 

@@ -51,7 +51,7 @@ def _rows() -> tuple[Fault, ...]:
     code = FaultCode
     return (
         Fault(code.CONTACTOR_WELDED, True, True, "the contactor stays closed though released",
-              "switch the supply off, replace the contactor, then cpctl evse clear-fault"),
+              "switch the supply off, replace the contactor; then cpctl hw contactor-test, cpctl evse clear-fault"),
         Fault(code.CONTACTOR_DID_NOT_CLOSE, False, True, "the contactor did not close when ordered",
               "check coil supply, wiring and the auxiliary contact"),
         Fault(code.RCD_TRIPPED, False, True, "the residual current device has tripped",

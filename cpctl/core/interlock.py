@@ -13,6 +13,7 @@ from hal.values import PilotState
 PILOT_LIMIT_NS = 1 * NS_PER_S
 SAFETY_LIMIT_NS = 1 * NS_PER_S
 ANSWER_LIMIT_NS = 2 * NS_PER_S
+MENDED_BY_A_TEST = ("contactor_welded", "contactor_did_not_close")
 ORDER_LIMIT_NS = 3 * NS_PER_S
 
 
@@ -79,6 +80,34 @@ def permits_offer(inputs: Inputs, now_mono_ns: int) -> Permit | Refusal:
     if asking_ns is not None and now_mono_ns - asking_ns > ORDER_LIMIT_NS:
         reasons = (*reasons, "not_ordered")
     return Refusal(reasons) if reasons else Permit()
+
+
+def permits_test(inputs: Inputs, now_mono_ns: int) -> Permit | Refusal:
+    """Permit a contactor test: closed for a moment, where nobody can be at the other end.
+
+    Nothing may be plugged in (pilot A, fresh), no session may be open, safety inputs are as for
+    charging. Of what bars power only the faults that the test is to prove mended do not count.
+    """
+    reasons = (*_nobody_there(inputs, now_mono_ns), *_safety_reasons(inputs, now_mono_ns),
+               *(one for one in _contact_reasons(inputs) if one != "not_locked"),
+               *(one for one in inputs.barred if one not in MENDED_BY_A_TEST))
+    if now_mono_ns - inputs.answered_mono_ns > ANSWER_LIMIT_NS:
+        reasons = (*reasons, "loop_silent")
+    return Refusal(reasons) if reasons else Permit()
+
+
+def _nobody_there(inputs: Inputs, now_mono_ns: int) -> tuple[str, ...]:
+    telling = {
+        None: ("no_pilot",),
+        PilotState.A: (),
+        PilotState.F: ("pilot_unavailable",),  # that may be our own doing: then it passes
+    }
+    reasons: tuple[str, ...] = telling.get(inputs.pilot, ("plugged",))
+    if now_mono_ns - inputs.pilot_mono_ns > PILOT_LIMIT_NS:
+        reasons = (*reasons, "pilot_stale")
+    if inputs.session_in_books:
+        reasons = (*reasons, "session_open")
+    return reasons
 
 
 def _reasons(inputs: Inputs, now_mono_ns: int) -> tuple[str, ...]:

@@ -138,6 +138,15 @@ class LogFile(Content):
 
 
 @dataclass(frozen=True)
+class ContactorTimes(Content):
+    """How long coil and auxiliary contact took, in ms; None: not seen, or none is fitted."""
+
+    closed_ms: float | None
+    opened_ms: float | None
+    feedback: bool
+
+
+@dataclass(frozen=True)
 class Certificates(Content):
     """Installed certificates with their uses."""
 

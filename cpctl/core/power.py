@@ -79,7 +79,7 @@ def welded(evse: Evse, now: Now, detail: str = "") -> Moved:
     if evse.power.state is PowerState.WELDED:
         return evse, ()
     power = replace(evse.power, state=PowerState.WELDED, by=None, off_since=now.mono_ns,
-                    unnumbered=evse.power.unnumbered + 1)
+                    unnumbered=evse.power.unnumbered + 1, tested=False)
     evse, latched = with_fault(replace(evse, power=power), FaultCode.CONTACTOR_WELDED, now, detail)
     return evse, (ReleasePower(evse.id, "welded"), *latched)
 
@@ -195,6 +195,7 @@ def on_released(evse: Evse, event: PowerReleased, now: Now) -> Moved:
         power = _later(power, now)
     evse = replace(evse, power=power)
     if "did_not_close" in event.reasons:
+        evse = replace(evse, power=replace(evse.power, tested=False))
         return with_fault(evse, FaultCode.CONTACTOR_DID_NOT_CLOSE, now)
     return evse, ()
 
@@ -286,6 +287,8 @@ def set_offer(evse: Evse, around: Around, now: Now, settings: Settings) -> Moved
 
 
 def _offer(evse: Evse, around: Around, now: Now, settings: Settings) -> Offer:
+    if evse.power.testing is not None:
+        return NO_OFFER  # at rest: in state F nobody could tell that nothing is plugged in
     if evse.power.state is PowerState.WELDED:
         return UNAVAILABLE
     if evse.power.state is PowerState.WINDING_DOWN:
@@ -344,6 +347,9 @@ def _trying(evse: Evse, state: LockState, tries: int, now: Now) -> Moved:
 
 def _failed_try(evse: Evse, now: Now) -> Moved:
     lock = evse.lock
+    if lock.state is LockState.UNLOCKING and evse.power.state is not PowerState.OFF:
+        at_rest = Lock(LockState.LOCKED if lock.locked else LockState.OPEN, lock.locked)
+        return replace(evse, lock=at_rest), ()  # power may flow meanwhile: nothing is unlocked
     if lock.tries < LOCK_TRIES:
         return _trying(evse, lock.state, lock.tries + 1, now)
     evse = replace(evse, lock=Lock(LockState.JAMMED, lock.locked))

@@ -10,6 +10,7 @@ from typing import Any
 
 from cpctl.core import (
     claims,
+    contactor_test,
     firmware,
     log_jobs,
     profile_requests,
@@ -33,6 +34,7 @@ from cpctl.core.events import (
     ClearFaultRequested,
     ClearProfilesRequested,
     CompositeRequested,
+    ContactorTestRequested,
     FirmwareChecked,
     FirmwareRequested,
     ListUpdateRequested,
@@ -131,6 +133,7 @@ _DECIDED_ELSEWHERE: Mapping[type[Request], Decision] = {
     FirmwareChecked: firmware.answered,
     FirmwareRequested: firmware.answered,
     ClearProfilesRequested: profile_requests.answered,
+    ContactorTestRequested: contactor_test.requested,
     CancelReservationRequested: _reservation,
     CompositeRequested: profile_requests.answered,
     ListUpdateRequested: _delegated,
@@ -382,8 +385,9 @@ def _clear_fault(station: Station, event: ClearFaultRequested, now: Now) -> Stat
         return station, (Answer(event.request, _NO_SUCH_EVSE),)
     why = moves.why_not_clearable(evse, event.code)
     if why:
-        hint = f"cpctl evse availability {evse.id} inoperative" if why == "evse_operative" else (
-            f"cpctl evse show {evse.id}")
+        hints = {"evse_operative": f"cpctl evse availability {evse.id} inoperative",
+                 "contactor_not_tested": f"cpctl hw contactor-test {evse.id}"}
+        hint = hints.get(why, f"cpctl evse show {evse.id}")
         return station, (_answer(event, Outcome.REJECTED, why, hint),)
     after, effects = moves.cleared(evse, event.code, now)
     return station.with_evse(after), (_answer(event, Outcome.ACCEPTED), *effects)

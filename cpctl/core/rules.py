@@ -7,8 +7,8 @@ applied from the top, beginning again after each that fired, until none does.
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from cpctl.core import contactor_test, metering, power, sharing, transaction, triggers
 from cpctl.core import evse as moves
-from cpctl.core import metering, power, sharing, transaction, triggers
 from cpctl.core.effects import Answer, ClockSample, Effect, Notify, Record, Show
 from cpctl.core.facts import SessionClosed, SessionOpened
 from cpctl.core.now import NS_PER_S, Now
@@ -348,6 +348,8 @@ RULES: tuple[Rule, ...] = (
     end_what_was_left_open,
     power.bar_power,
     power.release_when_not_permitted,
+    contactor_test.give_up_when_not_permitted,
+    contactor_test.end_when_the_gate_is_silent,
     end_transaction_at_stop_point,
     sharing.notice_what_is_taken,
     power.wind_down_when_not_wanted,
@@ -398,6 +400,7 @@ def deadlines(evse: Evse, around: Around, settings: Settings) -> Iterator[int | 
     tx, meter = evse.transaction, evse.meter
     yield evse.power.by
     yield evse.power.retry_at
+    yield evse.power.testing.by if evse.power.testing is not None else None
     yield evse.lock.by
     yield _claim_deadline(evse.claim)
     yield evse.second.until if evse.second is not None else None

@@ -178,12 +178,22 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
+class Testing:
+    """A contactor test under way: who asked, and until when (mono ns) the gate has to tell."""
+
+    request: RequestId
+    by: int
+    given_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Power:
     """`number` is the gate's number of the last release; an order to close names it.
 
     `unnumbered` counts releases of ours whose number the gate has not told yet. `by` ends
     waiting. `refused`: why the gate said no last; `retry_at` when to ask again, later with each
-    of `refusals`.
+    of `refusals`. `testing`: a contactor test is under way; `tested`: one was passed, and nothing
+    was found wrong with the contactor since.
     """
 
     state: PowerState = PowerState.OFF
@@ -195,6 +205,8 @@ class Power:
     refused: tuple[str, ...] = ()
     retry_at: int | None = None
     refusals: int = 0
+    testing: Testing | None = None
+    tested: bool = False
 
     @property
     def is_safe(self) -> bool:

@@ -32,6 +32,7 @@ from cpctl.core.events import (
     CardUnusable,
     ClockStepped,
     ContactorReported,
+    ContactorTested,
     CredentialsChanged,
     DeviceFound,
     DeviceLost,
@@ -68,8 +69,8 @@ StationMoved = tuple[Station, tuple[Effect, ...]]
 StationRule = Callable[[Station, Now, Settings], StationMoved]
 
 DEVICE_EVENTS = (PilotChanged, OfferConfirmed, ContactorReported, PowerReleased, ReleaseNumbered,
-                 EnergiseRefused, LockReported, MeterRead, InputChanged, DeviceLost, DeviceFound,
-                 FaultReported)
+                 EnergiseRefused, ContactorTested, LockReported, MeterRead, InputChanged,
+                 DeviceLost, DeviceFound, FaultReported)
 
 
 def new(layout: StationLayout) -> Station:

@@ -48,6 +48,7 @@ from cpctl.core.effects import (
     SetOffer,
     Show,
     Tell,
+    TestContactor,
     UnlockPlug,
 )
 from cpctl.core.events import EnergiseRefused, Event, JournalFailed, JournalRecovered, Request
@@ -70,6 +71,7 @@ _NOT_WRITTEN = "free disk space or replace the card"
 class Gate(Protocol):
     def release(self, evse: int, why: str) -> None: ...
     def energise(self, evse: int, after: int) -> None: ...
+    def test(self, evse: int, after: int) -> None: ...
     def bar(self, evse: int, reasons: tuple[str, ...]) -> None: ...
     def books(self, evse: int, *, session_open: bool) -> None: ...
     def number(self, evse: int) -> int: ...
@@ -146,6 +148,7 @@ _GRADES: dict[type[Effect], Grade] = {
     SetOffer: Grade.ENERGISE,
     BarPower: Grade.ENERGISE,
     EnergisePower: Grade.ENERGISE,
+    TestContactor: Grade.ENERGISE,
     LockPlug: Grade.ENERGISE,
     UnlockPlug: Grade.ENERGISE,
     Authorize: Grade.AT_ONCE,
@@ -455,11 +458,8 @@ class Executor:
                 self._hands.answer(effect.request, _kept(effect.reply, written=written))
             case Delegate():
                 self._hands.delegate(effect.request)
-            case EnergisePower() if self._failing:
-                self._post(EnergiseRefused(effect.evse, self._gate.number(effect.evse),
-                                           ("journal_failed",)))
-            case EnergisePower():
-                self._gate.energise(effect.evse, effect.after)
+            case EnergisePower() | TestContactor():
+                self._close(effect)
             case SetOffer() if self._failing:
                 log.info("evse=%s nothing is offered while the books cannot be written",
                          effect.evse)
@@ -473,6 +473,16 @@ class Executor:
                 self._hands.unlock(effect.evse)
             case _:
                 self._tell(effect)
+
+    def _close(self, effect: EnergisePower | TestContactor) -> None:
+        match effect:
+            case TestContactor():  # no energy flows where nothing is plugged in
+                self._gate.test(effect.evse, effect.after)
+            case _ if self._failing:
+                self._post(EnergiseRefused(effect.evse, self._gate.number(effect.evse),
+                                           ("journal_failed",)))
+            case _:
+                self._gate.energise(effect.evse, effect.after)
 
     def _tell(self, effect: Effect) -> None:
         match effect:

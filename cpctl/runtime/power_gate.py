@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import field
 
 from cpctl.core.events import (
     ContactorReported,
@@ -24,14 +23,15 @@ from cpctl.core.events import (
     PowerReleased,
     ReleaseNumbered,
 )
-from cpctl.core.interlock import Inputs, Permit, Refusal, permits, permits_offer
+from cpctl.core.interlock import Inputs, Permit, Refusal, permits, permits_offer, permits_test
 from cpctl.core.now import NS_PER_S
 from cpctl.core.values import EvseLayout
+from cpctl.runtime import trial
+from cpctl.runtime.power_path import PowerPath, is_active, passes
 from cpctl.runtime.pulse import Later, Pulse, Timer
 from hal.contracts import Contactor, Heartbeat
 from hal.errors import HalError
-from hal.late import dataclass
-from hal.values import PilotReading, PilotState
+from hal.values import PilotReading
 
 log = logging.getLogger(__name__)
 
@@ -45,52 +45,6 @@ PATIENCE_NS = NS_PER_S  # an order waits so long for readings that are only too 
 
 
 Judge = Callable[[Inputs, int], Permit | Refusal]
-
-
-def _passes(reason: str) -> bool:
-    """Whether a fresh reading may take the objection away: nothing is wrong, it is only unknown."""
-    return reason.endswith("_stale") or reason in (
-        "loop_silent", "register_not_read", "heartbeat_starting")
-
-
-@dataclass
-class _Path:
-    """What the gate knows of one EVSE. Times are monotonic ns of the reading."""
-
-    layout: EvseLayout
-    contactor: Contactor
-    number: int = 0
-    coil_on: bool = False
-    armed: bool = False  # current is on offer to a board that closes by itself: leased
-    asked_ns: int | None = None  # since when the car asks
-    confirmed: bool = False  # the auxiliary contact was seen closed (or there is none)
-    opening: bool = True  # released; the contact is not known open yet
-    welded: bool = False
-    order_until_ns: int | None = None  # an order to close waits for fresh readings until then
-    close_by_ns: int = 0
-    open_by_ns: int = 0
-    look: Timer | None = None
-    current_on_offer: bool = False
-    barred: tuple[str, ...] = ("not_booted",)
-    session_in_books: bool = False
-    locked: bool = False
-    pilot: PilotState | None = None
-    pilot_ns: int = 0
-    diode_ok: bool = True
-    safety: dict[str, tuple[bool, int]] = field(default_factory=dict)
-    register_ns: int | None = None
-    plugged_ns: int | None = None
-    lost: bool = False  # the contactor could not be driven; told once
-
-    @property
-    def leased(self) -> bool:
-        """Power flows, or flows as soon as the car asks."""
-        return self.coil_on or self.armed
-
-
-def _is_active(path: _Path) -> bool:
-    """Whether power flows there or may soon: readings are then kept fresh."""
-    return path.coil_on or path.current_on_offer or path.order_until_ns is not None
 
 
 class PowerGate:
@@ -107,7 +61,7 @@ class PowerGate:
                  refresh: Callable[[int], None], heartbeat: Heartbeat | None = None):
         self._pulse = Pulse(
             heartbeat, mono_ns=mono_ns, later=later, changed=self._heartbeat_changed,
-            needed=lambda: any(map(_is_active, self._paths.values())))
+            needed=lambda: any(map(is_active, self._paths.values())))
         #: told which EVSE's board has been ordered off: nothing is on offer there any more
         self.on_cut: Callable[[int], None] = lambda evse: None
         self._mono_ns = mono_ns
@@ -118,7 +72,7 @@ class PowerGate:
         self._answered_ns = 0
         self._tick: Timer | None = None
         self._paths = {
-            layout.id: _Path(layout, contactors[layout.id],
+            layout.id: PowerPath(layout, contactors[layout.id],
                              safety={name: (False, 0) for name in layout.inputs},
                              locked=not layout.has_lock)
             for layout in layouts}
@@ -140,6 +94,8 @@ class PowerGate:
         """The core wants power off. Done before this returns; the number follows as an event."""
         path = self._paths[evse]
         was_on = path.coil_on
+        if path.trial is not None:
+            path.trial.stop(why)
         self._open(path)
         if was_on:
             log.info("evse=%s released: %s", evse, why)
@@ -149,7 +105,9 @@ class PowerGate:
     def energise(self, evse: int, after: int) -> None:
         """Close, if `after` is the last release and the interlock permits at this moment."""
         path = self._paths[evse]
-        if after != path.number:
+        if path.trial is not None:
+            self._post(EnergiseRefused(evse, path.number, ("contactor_test",)))
+        elif after != path.number:
             self._refuse(path, ("stale",))
         elif path.coil_on:
             self._tell_closed(path)
@@ -160,6 +118,24 @@ class PowerGate:
             self._attempt(path)
             if path.order_until_ns is not None:
                 self._look_after(path)
+
+    def test(self, evse: int, after: int) -> None:
+        """Close for a moment with nothing plugged in, by the rules of `permits_test`; how it went
+        is told by a ContactorTested. A board that closes by itself cannot be asked to: there only
+        what it tells of its contactor counts."""
+        path = self._paths[evse]
+        if path.trial is not None:
+            return
+        path.trial = trial.Trial()
+        in_use = path.leased or path.order_until_ns is not None
+        at_rest = "welded" if path.welded else "opening" if path.opening else ""
+        why = "stale" if after != path.number else "in_use" if in_use else at_rest
+        if why or path.contactor.follows_offer:
+            path.trial.reasons = (why,) if why else ()
+            self._end_trial(path)
+            return
+        path.order_until_ns = self._mono_ns() + trial.PATIENCE_NS
+        self._look_after(path)
 
     def bar(self, evse: int, reasons: tuple[str, ...]) -> None:
         """The core's standing word: while `reasons` is not empty nothing closes there."""
@@ -198,7 +174,7 @@ class PowerGate:
             reasons = (*reasons, "opening")
         return reasons or self._arm(path)
 
-    def _arm(self, path: _Path) -> tuple[str, ...]:
+    def _arm(self, path: PowerPath) -> tuple[str, ...]:
         if not self._lease(path):
             self._begin_settling(path)
             return ("contactor_lost",)
@@ -261,7 +237,7 @@ class PowerGate:
 
     def is_watched(self, evse: int) -> bool:
         """Whether readings of this EVSE must be kept fresh."""
-        return _is_active(self._paths[evse])
+        return is_active(self._paths[evse])
 
     def number(self, evse: int) -> int:
         """The number of the last release."""
@@ -274,17 +250,19 @@ class PowerGate:
 
     # --- closing -----------------------------------------------------------------------------
 
-    def _attempt(self, path: _Path) -> None:
+    def _attempt(self, path: PowerPath) -> None:
         """Carry out a waiting order, keep it waiting for fresh readings, or refuse it."""
         assert path.order_until_ns is not None
         reasons = self._objections(path)
         if not reasons:
             self._close(path)
-        elif self._mono_ns() >= path.order_until_ns or not all(map(_passes, reasons)):
+        elif self._mono_ns() >= path.order_until_ns or not all(map(passes, reasons)):
             self._refuse(path, reasons)
 
-    def _close(self, path: _Path) -> None:
+    def _close(self, path: PowerPath) -> None:
         path.order_until_ns = None
+        if path.trial is not None:
+            path.trial.ordered_ns = self._mono_ns()
         if not path.armed and not self._lease(path):
             self._refuse(path, ("contactor_lost",))
             self._begin_settling(path)
@@ -295,7 +273,7 @@ class PowerGate:
         self._confirm(path)
         self._look_after(path)
 
-    def _lease(self, path: _Path) -> bool:
+    def _lease(self, path: PowerPath) -> bool:
         """Close with a lease; False, and open again, where that cannot be driven."""
         try:
             path.contactor.close(LEASE_S)
@@ -305,7 +283,7 @@ class PowerGate:
             return False
         return True
 
-    def _confirm(self, path: _Path) -> None:
+    def _confirm(self, path: PowerPath) -> None:
         """Wait for the auxiliary contact to follow the coil."""
         if self._feedback(path) is not False:
             path.confirmed = True
@@ -315,31 +293,51 @@ class PowerGate:
         else:
             self._look_again(path, LOOK_S, self._confirm)
 
-    def _tell_closed(self, path: _Path) -> None:
-        if path.confirmed:
+    def _tell_closed(self, path: PowerPath) -> None:
+        if path.trial is not None:
+            path.trial.closed_ns = self._mono_ns()
+            path.look = self._later(trial.HOLD_S, lambda: self._release(path, ()))
+        elif path.confirmed:
             self._post(ContactorReported(path.layout.id, closed=True))
 
-    def _refuse(self, path: _Path, reasons: tuple[str, ...]) -> None:
+    def _refuse(self, path: PowerPath, reasons: tuple[str, ...]) -> None:
         path.order_until_ns = None
         log.info("evse=%s not closed: %s", path.layout.id, ", ".join(reasons))
-        self._post(EnergiseRefused(path.layout.id, path.number, reasons))
+        if path.trial is None:
+            self._post(EnergiseRefused(path.layout.id, path.number, reasons))
+        else:
+            lasting = [one for one in reasons if not passes(one)]
+            path.trial.stop(*(lasting or reasons))
+            self._end_trial(path)
+
+    def _end_trial(self, path: PowerPath) -> None:
+        ended, path.trial = path.trial, None
+        assert ended is not None
+        outcome = ended.outcome(path.layout.id, path.number, feedback=path.layout.has_feedback)
+        log.info("evse=%s contactor test: %s", path.layout.id,
+                 ", ".join(outcome.reasons) or "passed")
+        self._post(outcome)
 
     # --- opening -----------------------------------------------------------------------------
 
-    def _release(self, path: _Path, reasons: tuple[str, ...]) -> None:
-        """The gate opens by itself: at once, then it says so."""
+    def _release(self, path: PowerPath, reasons: tuple[str, ...]) -> None:
+        """The gate opens by itself: at once, then it says so. No reasons: a test is over."""
         was_on = path.leased
+        if path.trial is not None:
+            path.trial.stop(*reasons)
         self._open(path)
-        if was_on:
+        if was_on and reasons:
             log.warning("evse=%s released: %s", path.layout.id, ", ".join(reasons))
-        self._post(PowerReleased(path.layout.id, path.number, reasons))
+        self._post(PowerReleased(path.layout.id, path.number, reasons or ("contactor_test",)))
         self._begin_settling(path)
 
-    def _open(self, path: _Path) -> None:
+    def _open(self, path: PowerPath) -> None:
         self._de_energise(path)
+        if path.trial is not None:
+            path.trial.released_ns = self._mono_ns()
         path.number += 1
 
-    def _de_energise(self, path: _Path) -> None:
+    def _de_energise(self, path: PowerPath) -> None:
         path.coil_on = path.armed = False
         path.order_until_ns = None
         if path.look is not None:
@@ -351,35 +349,43 @@ class PowerGate:
         if path.contactor.follows_offer:
             self.on_cut(path.layout.id)
 
-    def _begin_settling(self, path: _Path) -> None:
+    def _begin_settling(self, path: PowerPath) -> None:
         path.opening = True
         path.open_by_ns = self._mono_ns() + int(SETTLE_S * NS_PER_S)
         self._settle(path)
 
-    def _settle(self, path: _Path) -> None:
+    def _settle(self, path: PowerPath) -> None:
         """Wait for the auxiliary contact to open; a contact that stays closed is welded."""
         if self._feedback(path) is not True:
             path.opening, path.welded = False, False
             self._post(ContactorReported(path.layout.id, closed=False))
+            if path.trial is not None:
+                path.trial.opened_ns = self._mono_ns()
+                self._end_trial(path)
         elif self._mono_ns() < path.open_by_ns:
             self._look_again(path, LOOK_S, self._settle)
         else:
             self._weld(path)
 
-    def _weld(self, path: _Path) -> None:
+    def _weld(self, path: PowerPath) -> None:
         if not path.welded:
             path.welded = True
             log.error("evse=%s the contactor stays closed though released: switch the supply off",
                       path.layout.id)
             self._post(ContactorReported(path.layout.id, closed=True, welded=True))
+            if path.trial is not None:
+                path.trial.stop("welded")
+                self._end_trial(path)
         self._look_again(path, WELD_LOOK_S, self._settle)
 
-    def _look_again(self, path: _Path, delay_s: float, step: Callable[[_Path], None]) -> None:
+    def _look_again(self, path: PowerPath, delay_s: float,
+                    step: Callable[[PowerPath], None]) -> None:
+        delay_s = delay_s if path.trial is None else trial.LOOK_S
         path.look = self._later(delay_s, lambda: step(path))
 
     # --- judging -----------------------------------------------------------------------------
 
-    def _reconsider(self, path: _Path) -> None:
+    def _reconsider(self, path: PowerPath) -> None:
         """Something is known anew: open if it objects, close if it was waited for."""
         reasons = self._standing(path) if path.leased else ()
         if reasons:
@@ -387,19 +393,19 @@ class PowerGate:
         elif path.order_until_ns is not None:
             self._attempt(path)
 
-    def _standing(self, path: _Path) -> tuple[str, ...]:
+    def _standing(self, path: PowerPath) -> tuple[str, ...]:
         """Objections to what is closed, or on offer to a board that closes by itself."""
-        return self._judged(permits if path.coil_on else permits_offer, path)
+        return self._objections(path) if path.coil_on else self._judged(permits_offer, path)
 
-    def _objections(self, path: _Path) -> tuple[str, ...]:
-        return self._judged(permits, path)
+    def _objections(self, path: PowerPath) -> tuple[str, ...]:
+        return self._judged(permits if path.trial is None else permits_test, path)
 
-    def _judged(self, judge: Judge, path: _Path) -> tuple[str, ...]:
+    def _judged(self, judge: Judge, path: PowerPath) -> tuple[str, ...]:
         verdict = judge(self._inputs(path), self._mono_ns())
         reasons = () if isinstance(verdict, Permit) else verdict.reasons
         return (*reasons, *self._pulse.objections())
 
-    def _inputs(self, path: _Path) -> Inputs:
+    def _inputs(self, path: PowerPath) -> Inputs:
         return Inputs(
             pilot=path.pilot,
             pilot_mono_ns=path.pilot_ns,
@@ -418,7 +424,7 @@ class PowerGate:
             asking_mono_ns=path.asked_ns,
         )
 
-    def _feedback(self, path: _Path) -> bool | None:
+    def _feedback(self, path: PowerPath) -> bool | None:
         """The auxiliary contact; one that cannot be read counts as none, and is told as lost."""
         closed: bool | None = None
         try:
@@ -427,14 +433,14 @@ class PowerGate:
             self._lose(path, error)
         return closed
 
-    def _lose(self, path: _Path, error: HalError) -> None:
+    def _lose(self, path: PowerPath, error: HalError) -> None:
         if not path.lost:
             path.lost = True
             log.error("evse=%s %s", path.layout.id, error)
             self._post(DeviceLost(path.layout.id, "contactor", str(error)))
             self._later(LOST_LOOK_S, lambda: self._find(path))
 
-    def _find(self, path: _Path) -> None:
+    def _find(self, path: PowerPath) -> None:
         """Look whether a lost contactor can be driven again."""
         try:
             if not path.leased:
@@ -457,7 +463,7 @@ class PowerGate:
 
     # --- the tick ----------------------------------------------------------------------------
 
-    def _look_after(self, path: _Path) -> None:
+    def _look_after(self, path: PowerPath) -> None:
         """Have everything read again now, and from now on with each tick."""
         self._keep_ticking()
         self._refresh(path.layout.id)
@@ -474,13 +480,13 @@ class PowerGate:
                 self._renew(path)
             if path.order_until_ns is not None:
                 self._attempt(path)
-            if _is_active(path):
+            if is_active(path):
                 self._refresh(path.layout.id)
-        if any(map(_is_active, self._paths.values())):
+        if any(map(is_active, self._paths.values())):
             self._ask_loop(self._loop_answered)
             self._keep_ticking()
 
-    def _renew(self, path: _Path) -> None:
+    def _renew(self, path: PowerPath) -> None:
         reasons = self._standing(path)
         if path.confirmed and self._feedback(path) is False:
             reasons = (*reasons, "contact_lost")

@@ -22,6 +22,7 @@ ACTING = {
     "ocpp": ["disconnect", "connect", "data_transfer"],
     "certificates": ["renew"],
     "settings": ["set"],
+    "hw": ["contactor_test"],
     "sim": ["plug", "unplug", "pilot", "tap", "meter", "fault", "clear", "cable"],
 }
 READING = {
@@ -97,7 +98,7 @@ def test_all_methods_are_there_and_need_their_right(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "hint"), [
-    ("statis", "did you mean status?"), ("hw.contactor_test", "clear-fault"),
+    ("statis", "did you mean status?"), ("hw.contactor_tset", "did you mean hw.contactor_test?"),
     ("xyz", "cpctl --help")])
 def test_unknown_method_comes_with_a_hint(name: str, hint: str, tmp_path: Path) -> None:
     async def story(api: Api) -> None:

@@ -161,6 +161,8 @@ def _acted(model: Model, effect: ef.Effect) -> Model:
     match effect:
         case ef.EnergisePower(after=after):
             return _energised(model, after)
+        case ef.TestContactor(after=after):
+            return _tested(model, after)
         case ef.LockPlug():
             return replace(model, locking=(True,))
         case ef.UnlockPlug():
@@ -195,6 +197,20 @@ def _energised(model: Model, after: int) -> Model:
                                                                     ("stale",))))
     return replace(model, coil=True, known_open=False, wire=(
         *model.wire, ev.ContactorReported(1, closed=True)))
+
+
+def _tested(model: Model, after: int) -> Model:
+    """A contactor test, begun and over between two words of the gate."""
+    _require(not model.coil and not model.releasing, 1, "tested a path that is in use")
+    _require(model.books.session is None, 1, "tested while a session is open")
+    empty = model.pilot in (PilotState.A, PilotState.F)
+    why = () if after == model.number and empty else ("stale" if empty else "plugged",)
+    if why:
+        return replace(model, wire=(*model.wire, ev.ContactorTested(1, model.number, why)))
+    number = model.number + 1
+    return replace(model, number=number, wire=(
+        *model.wire, ev.PowerReleased(1, number, ("contactor_test",)),
+        ev.ContactorReported(1, closed=False), ev.ContactorTested(1, number, (), 20.0, 20.0)))
 
 
 def booked(books: Books, fact: fa.Fact, event: ev.Event, model: Model) -> Books:
@@ -321,6 +337,8 @@ class Search:
             "operative": lambda node: self._request(
                 node, ev.AvailabilityRequested, operative=True),
             "clear": lambda node: self._request(node, ev.ClearFaultRequested, evse=1),
+            "contactor test": lambda node: self._request(
+                node, ev.ContactorTestRequested, evse=1),
             "reserve": lambda node: self._reserve(node, group=None),
             "reserve for group": lambda node: self._reserve(node, group=GROUP),
             "cancel": lambda node: self._request(node, ev.CancelReservationRequested, id=1),
@@ -555,7 +573,8 @@ class Search:
     def _request(self, node: Node, request: type[ev.Request], **fields: object) -> Node | None:
         if len(node.model.owed) > 1:
             return None
-        origin = Origin.LOCAL if request is ev.ClearFaultRequested else Origin.CSMS
+        by_hand = (ev.ClearFaultRequested, ev.ContactorTestRequested)
+        origin = Origin.LOCAL if request in by_hand else Origin.CSMS
         if origin is Origin.LOCAL and node.model.welds:
             node = self._with(node, welds=False, known_open=True)  # mended before
             node = self._step(node, ev.ContactorReported(1, closed=False))
@@ -627,7 +646,9 @@ SCOPES = (
                    "trip")),
     Scope("danger", (*_CAR, "pilot E", *_DEVICES, "remote start", "rcd", "lock jams")),
     Scope("weld", ("pilot A", "pilot C", *_DEVICES, "remote start", "weld", "inoperative",
-                   "clear", "cut")),
+                   "clear", "contactor test", "cut")),
+    Scope("tested", ("pilot A", "pilot B", "pilot F", "word", "wait", "remote start", "inoperative",
+                     "operative", "contactor test", "shutdown"), has_lock=False),
     Scope("requests", (*_CAR, *_DEVICES, "remote start", "remote stop", "unlock",
                        "inoperative", "operative")),
     Scope("resets", (*_CAR, *_DEVICES, "remote start", "reset", "cut", "kill", "shutdown")),

@@ -1,6 +1,7 @@
 """The interlock: each reason alone, each limit at its edge; all branches, all mutants."""
 
 import io
+import itertools
 import types
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,35 @@ OFFER_TABLE: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
 )
 
 
+#: The same for a contactor test: nothing is plugged in, no session is open.
+EMPTY: dict[str, Any] = {"pilot": PilotState.A, "locked": False, "session_in_books": False,
+                         "plugged_mono_ns": None, "register_mono_ns": None}
+TEST_TABLE: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
+    ({}, ()),
+    ({"locked": True}, ()),
+    ({"diode_ok": False}, ()),
+    ({"renewing": True, "coil_on": True, "feedback_closed": True}, ()),
+    ({"pilot": PilotState.B}, ("plugged",)),
+    ({"pilot": PilotState.C}, ("plugged",)),
+    ({"pilot": PilotState.D, "ventilated": True}, ("plugged",)),
+    ({"pilot": PilotState.E}, ("plugged",)),
+    ({"pilot": PilotState.F}, ("pilot_unavailable",)),
+    ({"pilot": None}, ("no_pilot",)),
+    ({"pilot_mono_ns": NOW - S}, ()),
+    ({"pilot_mono_ns": NOW - S - 1}, ("pilot_stale",)),
+    ({"session_in_books": True}, ("session_open",)),
+    ({"safety": (("rcd", False, NOW),)}, ("rcd",)),
+    ({"safety": (("rcd", True, NOW - S - 1),)}, ("rcd_stale",)),
+    ({"feedback_closed": True}, ("welded",)),
+    ({"feedback_closed": None}, ()),
+    ({"renewing": True}, ("not_closed",)),
+    ({"barred": ("contactor_welded", "contactor_did_not_close")}, ()),
+    ({"barred": ("contactor_welded", "emergency_stop")}, ("emergency_stop",)),
+    ({"answered_mono_ns": NOW - 2 * S}, ()),
+    ({"answered_mono_ns": NOW - 2 * S - 1}, ("loop_silent",)),
+)
+
+
 def verdict(module: Any, changed: dict[str, Any]) -> tuple[str, ...] | None:
     """The reasons; None for a permit."""
     return said(module, module.permits, changed)
@@ -104,6 +134,13 @@ def verdict(module: Any, changed: dict[str, Any]) -> tuple[str, ...] | None:
 
 def offer_verdict(module: Any, changed: dict[str, Any]) -> tuple[str, ...] | None:
     return said(module, module.permits_offer, {"pilot": PilotState.B, **changed})
+
+
+def test_verdict(module: Any, changed: dict[str, Any]) -> tuple[str, ...] | None:
+    return said(module, module.permits_test, {**EMPTY, **changed})
+
+
+test_verdict.__test__ = False  # type: ignore[attr-defined]
 
 
 def said(module: Any, judge: Any, changed: dict[str, Any]) -> tuple[str, ...] | None:
@@ -116,6 +153,8 @@ def follow_the_table(module: Any) -> None:
         assert verdict(module, changed) == (reasons or None), changed
     for changed, reasons in OFFER_TABLE:
         assert offer_verdict(module, changed) == (reasons or None), changed
+    for changed, reasons in TEST_TABLE:
+        assert test_verdict(module, changed) == (reasons or None), changed
     bare = {name: value for name, value in GOOD.items() if name != "renewing"}
     assert isinstance(module.permits(module.Inputs(**bare), NOW), module.Permit)
     for value in (module.Inputs(**GOOD), module.Permit(), module.Refusal(("rcd",))):
@@ -133,6 +172,37 @@ def test_the_interlock_permits_only_what_is_good_and_fresh(
 def test_an_offer_to_a_board_that_closes_by_itself_is_permitted_like_closing(
         changed: dict[str, Any], reasons: tuple[str, ...]) -> None:
     assert offer_verdict(interlock, changed) == (reasons or None)
+
+
+@pytest.mark.parametrize(("changed", "reasons"), TEST_TABLE, ids=lambda value: str(value)[:60])
+def test_a_contactor_is_tested_only_where_nobody_can_be_at_the_other_end(
+        changed: dict[str, Any], reasons: tuple[str, ...]) -> None:
+    assert test_verdict(interlock, changed) == (reasons or None)
+
+
+def test_no_state_of_the_world_permits_a_test_with_a_plug_in_or_a_safety_input_bad() -> None:
+    """Every combination: the permit is there exactly where each single thing is as it must be."""
+    worlds = {
+        "pilot": (None, *PilotState), "pilot_mono_ns": (NOW, NOW - 2 * S),
+        "safety": ((), (("rcd", True, NOW),), (("rcd", False, NOW),), (("rcd", True, 0),)),
+        "feedback_closed": (None, False, True), "coil_on": (False, True),
+        "renewing": (False, True), "session_in_books": (False, True), "locked": (False, True),
+        "diode_ok": (False, True), "answered_mono_ns": (NOW, 0),
+        "barred": ((), ("contactor_welded",), ("rcd_tripped",),
+                   ("contactor_did_not_close", "path_used")),
+    }
+    tried = permitted = 0
+    for values in itertools.product(*worlds.values()):
+        one = dict(zip(worlds, values, strict=True))
+        empty = one["pilot"] is PilotState.A and one["pilot_mono_ns"] == NOW
+        safe = one["safety"] in ((), (("rcd", True, NOW),)) and one["answered_mono_ns"] == NOW
+        contact = one["coil_on"] or not (one["feedback_closed"] or one["renewing"])
+        free = not one["session_in_books"] and one["barred"] in ((), ("contactor_welded",))
+        word = interlock.permits_test(interlock.Inputs(**{**GOOD, **one}), NOW)
+        assert isinstance(word, interlock.Permit) is (empty and safe and contact and free), one
+        tried, permitted = tried + 1, permitted + isinstance(word, interlock.Permit)
+    print(f"{tried} worlds, {permitted} permits")
+    assert permitted > 0
 
 
 def test_a_refusal_names_every_reason() -> None:

@@ -352,11 +352,15 @@ def test_a_weld_is_cleared_by_a_technician_only_when_open_idle_and_inoperative()
     closed = world.ask(*ask, evse=1)
     world.place().welds = False
     world.tell(ev.ContactorReported(1, closed=False))
+    untested = world.ask(*ask, evse=1)
+    world.unplug()
+    world.ask(ev.ContactorTestRequested, Origin.LOCAL, evse=1)
     cleared = world.ask(*ask, evse=1, code=FaultCode.CONTACTOR_WELDED)
     again = world.ask(*ask, evse=1)
 
-    assert [one.code for one in (operative, closed, cleared, again)] == [
-        "evse_operative", "contact_closed", "", "no_such_fault"]
+    assert [one.code for one in (operative, closed, untested, cleared, again)] == [
+        "evse_operative", "contact_closed", "contactor_not_tested", "", "no_such_fault"]
+    assert untested.hint == "cpctl hw contactor-test 1"
     assert cleared.outcome is Outcome.ACCEPTED
     assert len(world.told(fa.FaultUnlatched)) == 1
     assert world.evse().power is PowerState.OFF
@@ -367,9 +371,10 @@ def test_a_mended_evse_charges_again() -> None:
     world.place().welds = False
     world.tell(ev.ContactorReported(1, closed=False))
     world.ask(ev.AvailabilityRequested, operative=False, evse=1)
+    world.unplug()
+    world.ask(ev.ContactorTestRequested, Origin.LOCAL, evse=1)
     world.ask(ev.ClearFaultRequested, Origin.LOCAL, evse=1)
     world.ask(ev.AvailabilityRequested, operative=True, evse=1)
-    world.unplug()
 
     world.charging(token="04B2")
 

@@ -76,6 +76,7 @@ class World:
         self.start = start
         self.mono_ns = 1_000 * NS_PER_S
         self.skew = timedelta()
+        self.tests: list[int] = []  # contactors that were tested
         self.places = {one.id: Place(one) for one in self.layout.evses}
         self.station = new(self.layout)
         self.facts: list[fa.Fact] = []
@@ -241,6 +242,8 @@ class World:
                 self.places[evse].barred = reasons
             case ef.EnergisePower(evse=evse, after=after):
                 self._energise(self.places[evse], after)
+            case ef.TestContactor(evse=evse, after=after):
+                self._test(self.places[evse], after)
             case ef.SetOffer():
                 self._offer(self.places[effect.evse], effect)
             case ef.LockPlug(evse=evse) | ef.UnlockPlug(evse=evse):
@@ -311,6 +314,22 @@ class World:
         else:
             place.coil = True
             self.queue.append(ev.ContactorReported(evse, closed=True))
+
+    def _test(self, place: Place, after: int) -> None:
+        """A contactor test as the gate carries it out, over at once."""
+        evse = place.layout.id
+        if not self.gate_answers:
+            return
+        if after != place.number or place.plugged:
+            why = "plugged" if place.plugged else "stale"
+            self.queue.append(ev.ContactorTested(evse, place.number, (why,)))
+            return
+        self.tests.append(evse)
+        why = "did_not_close" if place.does_not_close else "welded" if place.welds else ""
+        self.trip(evse, "did_not_close" if place.does_not_close else "contactor_test")
+        self.queue.append(ev.ContactorTested(
+            evse, place.number, (why,) if why else (), 20.0 if not why else None,
+            15.0 if not why else None))
 
     def trip(self, evse: int, *reasons: str) -> None:
         """The gate opens by itself."""
