@@ -49,9 +49,19 @@ class Outputs(NamedTuple):
 
     def parts(self) -> Parts:
         """What the drivers share; nothing is opened. Raises BadConfig."""
+        return Parts(buses=self._buses(), lines=self._lines(), deadman=DeadMan(thread=False))
+
+    def _lines(self) -> Any:
+        """Straight from the kernel, whatever the backend: its library alone would take a second
+        on a small machine, while a coil may still be on."""
         backend, chip = self.gpio
-        lines = registry.lines(backend, chip) if backend else None
-        return Parts(buses=self._buses(), lines=lines, deadman=DeadMan(thread=False))
+        return registry.lines("direct", chip) if backend else None
+
+    def divided(self) -> tuple[Outputs, Outputs]:
+        """Those on a line of this machine, which is there at once, and those behind a bus."""
+        wired = tuple(one for one in self.outputs if one.options.get("pin"))
+        others = tuple(one for one in self.outputs if one not in wired)
+        return self._replace(outputs=wired, serial={}), self._replace(outputs=others)
 
     def _buses(self) -> dict[str, Any]:
         if not self.serial:

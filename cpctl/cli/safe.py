@@ -16,7 +16,7 @@ from cpctl.cli.show import Screen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
     from pathlib import Path
     from typing import Any
 
@@ -101,17 +101,22 @@ class _Hands:
 
     def drive(self, outputs: Outputs, *, in_doubt: bool = False) -> None:
         """What was not driven yet in the very same way; in doubt, what was not driven at all."""
-        from hal.errors import HalError
-
         for one in self._driven:
             outputs = outputs.without(one)
         if in_doubt:
             names = {output.name for one in self._driven for output in one.outputs}
             outputs = outputs._replace(outputs=tuple(
                 one for one in outputs.outputs if one.name not in names))
+        self._driven.append(outputs)
+        for part in outputs.divided():
+            self._drive_part(part)
+
+    def _drive_part(self, outputs: Outputs) -> None:
+        """Outputs on lines go without asyncio and serial lines: a coil waits for them."""
+        from hal.errors import HalError
+
         if not outputs.outputs:
             return
-        self._driven.append(outputs)
         try:
             parts = outputs.parts()
         except (HalError, ImportError) as error:
@@ -153,6 +158,10 @@ class _Hands:
                               for one, _ in group[len(told):]]
 
     def _drive_group(self, group: list[tuple[Output, Any]], done: list[tuple[str, str]]) -> None:
+        (first, device), *rest = group
+        if not rest and _is_wired(device) and _went_off_at_once(first.kind, device):
+            done.append((first.name, ""))
+            return
         import asyncio
 
         async def all_of_them() -> None:
@@ -167,7 +176,7 @@ class _Hands:
 
         from hal.errors import DeviceGone, HalError
 
-        act = {"contactor": _open, "pilot": _withdraw, "heartbeat": _rest}[kind]
+        act = _act(kind)
         while True:
             try:
                 async with asyncio.timeout(LIMIT_S):
@@ -196,6 +205,26 @@ def _built(outputs: Outputs, parts: Parts, outcomes: list[tuple[str, str]]
         if one.kind == "pilot" and one.evse is not None:
             parts.pilots[one.evse] = device
     return sorted(made, key=lambda one: ("heartbeat", "contactor", "pilot").index(one[0].kind))
+
+
+def _act(kind: str) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    return {"contactor": _open, "pilot": _withdraw, "heartbeat": _rest}[kind]
+
+
+def _went_off_at_once(kind: str, device: Any) -> bool:
+    """Whether it is off without having waited for anything: what hangs on a line needs no event
+    loop, and importing one takes longer than all the rest."""
+    from hal.errors import HalError
+
+    work = _act(kind)(device)
+    try:
+        work.send(None)
+    except StopIteration:
+        return True
+    except (HalError, OSError, ImportError):
+        return False  # the loop tries again, and says why
+    work.close()
+    return False
 
 
 def _is_wired(device: Any) -> bool:

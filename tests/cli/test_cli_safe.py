@@ -1,5 +1,6 @@
 """`cpctl hw safe` drives every output to its safe level, without a daemon, whatever is wrong."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -386,3 +387,51 @@ def test_driver_that_is_gone_is_told(safe: Safe, home: Path) -> None:
     assert code == 69 and "removed" in told and "contactor 1 released" in World.did
 
 
+# --- what a coil waits for -----------------------------------------------------------------------
+
+
+def test_outputs_on_lines_are_told_from_those_behind_a_bus() -> None:
+    outputs = Outputs((Output("pilot", "fake", "pilot 1", 1, {}),
+                       Output("contactor", "gpio", "contactor 1", 1, {"pin": "GPIO17"}),
+                       Output("heartbeat", "gpio", "heartbeat", None, {"pin": "GPIO25"})),
+                      ("gpiozero", "chip"), {"rs485-1": {"port": "/dev/ttyUSB0"}})
+
+    wired, others = outputs.divided()
+
+    assert [one.name for one in wired.outputs] == ["contactor 1", "heartbeat"]
+    assert wired.serial == {} and wired.gpio == ("gpiozero", "chip")
+    assert [one.name for one in others.outputs] == ["pilot 1"]
+    assert others.serial == outputs.serial
+
+
+def test_device_that_waits_for_something_is_left_to_the_event_loop() -> None:
+    class Patient:
+        async def prepare(self) -> None:
+            await asyncio.sleep(0)
+
+        async def finish(self) -> None:
+            raise AssertionError("not reached")
+
+    assert not module._went_off_at_once("contactor", Patient())
+
+
+def test_device_on_a_line_is_off_without_an_event_loop() -> None:
+    did: list[str] = []
+
+    class Quick:
+        async def prepare(self) -> None:
+            did.append("prepared")
+
+        async def finish(self) -> None:
+            did.append("finished")
+
+    assert module._went_off_at_once("contactor", Quick())
+    assert did == ["prepared", "finished"]
+
+
+def test_device_that_fails_is_tried_again_by_the_event_loop() -> None:
+    class Gone:
+        async def prepare(self) -> None:
+            raise DeviceGone("no such line")
+
+    assert not module._went_off_at_once("contactor", Gone())

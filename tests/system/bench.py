@@ -45,6 +45,7 @@ class Bench:
         self.payload = folder / "payload.img"
         self.golden = folder / "golden.qcow2"
         self.downloads = folder / "downloads"
+        self.cuts = 50
         self.is_ready = again and self.golden.exists()
         if not self.is_ready:
             shutil.rmtree(folder, ignore_errors=True)

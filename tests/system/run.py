@@ -10,7 +10,11 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.system import scenarios_books as books
 from tests.system import scenarios_death as death
+from tests.system import scenarios_devices as devices
+from tests.system import scenarios_measure as measure
+from tests.system import scenarios_package as package
 from tests.system.bench import Bench
 from tests.system.findings import Finding, as_json, table
 from tests.system.ingredients import cache, is_built
@@ -25,11 +29,12 @@ Scenario = Callable[[Bench, Station], list[Finding]]
 @dataclass(frozen=True)
 class Entry:
     """`short`: part of the short form. `own`: gets a station of its own, over the golden disk,
-    since it leaves another one behind."""
+    since it leaves another one behind. `off`: it boots that itself."""
 
     run: Scenario
     short: bool = False
     own: bool = False
+    off: bool = False
 
 
 SCENARIOS: dict[str, Entry] = {
@@ -37,7 +42,19 @@ SCENARIOS: dict[str, Entry] = {
     "kill": Entry(death.kill, short=True),
     "stop": Entry(death.stop),
     "stall": Entry(death.stall),
+    "rcd": Entry(devices.rcd),
+    "weld": Entry(devices.weld),
+    "reader": Entry(devices.reader),
+    "adapter": Entry(devices.adapter),
     "reboot": Entry(death.reboot),
+    "idle": Entry(measure.idle),
+    "pulse": Entry(measure.pulse),
+    "trips": Entry(devices.trips),
+    "disk_full": Entry(books.disk_full, own=True),
+    "upgrade": Entry(package.upgrade, own=True),
+    "update": Entry(package.update, own=True),
+    "removal": Entry(package.removal, own=True),
+    "cuts": Entry(books.cuts, short=True, own=True, off=True),
 }
 
 
@@ -46,7 +63,7 @@ def main() -> int:
     words.add_argument("--short", action="store_true", help="install, charge, kill, one power cut")
     words.add_argument("--only", action="append", metavar="NAME", choices=[*SCENARIOS, "install"],
                        help="this scenario (after the install); may be repeated")
-    words.add_argument("--cuts", type=int, default=0, help="how many power cuts")
+    words.add_argument("--cuts", type=int, help="how many power cuts (50; the short form: 1)")
     words.add_argument("--json", action="store_true", help="the findings as JSON")
     words.add_argument("--again", action="store_true",
                        help="with the packages and the installed station of the run before")
@@ -76,6 +93,7 @@ def main() -> int:
 
 
 def _run(bench: Bench, asked: argparse.Namespace) -> list[Finding]:
+    bench.cuts = asked.cuts or (1 if asked.short else 50)
     chosen = {name: entry for name, entry in SCENARIOS.items()
               if (name in asked.only if asked.only else entry.short or not asked.short)}
     findings: list[Finding] = []
@@ -91,7 +109,7 @@ def _run(bench: Bench, asked: argparse.Namespace) -> list[Finding]:
         for name, entry in chosen.items():
             if entry.own:
                 with bench.station(name) as own:
-                    findings += _tried(name, bench, own, entry.run, boot=True)
+                    findings += _tried(name, bench, own, entry.run, boot=not entry.off)
                 continue
             if not station.machine.alive():
                 station = bench.station(f"main-{len(findings)}")
