@@ -18,7 +18,7 @@ from hal.values import Offer, PilotReading
 log = logging.getLogger(__name__)
 
 FRESH_S = 1.0
-SAME = ("pushes", "watches", "watched", "switches", "silence_timeout")
+SAME = ("pushes", "watches", "watched", "switches", "silence_timeout", "unfit")
 
 
 class CabledPilot(ControlPilot):

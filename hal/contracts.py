@@ -116,6 +116,11 @@ class ControlPilot(Device):
         """What of `watches` a board with these options really watches."""
         return cls.watches
 
+    @classmethod
+    def unfit(cls, options: Mapping[str, Any]) -> str:
+        """Why it must not meet cars in the field; "" when it may."""
+        return ""
+
     @abstractmethod
     async def read(self) -> PilotReading: ...
 
@@ -166,6 +171,8 @@ class Inputs(Device):
     """One digital safety input. The configuration names it (rcd, emergency_stop, door …)."""
 
     pushes: ClassVar[bool] = False
+    #: At rest one that pushes is read this often all the same: a loss may be silent.
+    recheck_s: ClassVar[float | None] = None
 
     @abstractmethod
     async def good(self) -> bool:

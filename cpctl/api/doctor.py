@@ -22,7 +22,7 @@ def check(name: str, good: bool, finding: str, next_step: str = "") -> Check:
 
 def checks(app: App) -> list[Check]:
     return [*_link(app), *_books(app), *_devices(app), *_buses(app), *_faults(app),
-            *_second_ways(app), *_configuration(app), *certificate_checks(app)]
+            *_second_ways(app), *_pilots(app), *_configuration(app), *certificate_checks(app)]
 
 
 def _link(app: App) -> Iterator[Check]:
@@ -77,6 +77,15 @@ def _second_ways(app: App) -> Iterator[Check]:
             yield check(f"second way to off {evse}", fitted,
                         "the hold-in relay on the heartbeat" if fitted else weakness,
                         "put a contactor driven by this machine in series, or fit [heartbeat]")
+
+
+def _pilots(app: App) -> Iterator[Check]:
+    """Pilots that must not meet cars in the field."""
+    for evse, one in app.devices.fitted.pilots.items():
+        unfit = one.unfit(one.options)
+        if unfit:
+            yield check(f"pilot board {evse}", False, unfit,
+                        "on the bench nothing; for cars in the field fit a pilot board")
 
 
 def _buses(app: App) -> Iterator[Check]:

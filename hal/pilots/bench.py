@@ -67,6 +67,11 @@ class Pilot(ControlPilot):
         *DIVIDER,
     )
 
+    @classmethod
+    def unfit(cls, options: Mapping[str, Any]) -> str:
+        return ("the bench driver: it offers current until somebody stops it, and sees late that a "
+                "car stops asking (docs/bench.md)")
+
     def __init__(self, name: str, evse: int | None, options: Mapping[str, Any], parts: Parts):
         defaults = {option.name: option.default for option in self.OPTIONS}
         super().__init__(name, evse, {**defaults, **options}, parts)

@@ -9,6 +9,7 @@ Field:  not yet.
 A courtesy command that fails is told once per reader and model and never costs a tap.
 """
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -45,31 +46,35 @@ def _apdu(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
-QUIRKS: tuple[Quirk, ...] = (
-    Quirk("ACS ACR122U", "ACR122U",
-          buzzer_on=_apdu("FF 00 52 FF 00"), buzzer_off=_apdu("FF 00 52 00 00"),
-          # green blinks once with a beep; red blinks three times with beeps. Units of 100 ms
-          accepted=_apdu("FF 00 40 A0 04 01 01 01 01"),
-          refused=_apdu("FF 00 40 50 04 01 01 03 01"), silent_byte=8,
-          hint="if it stays deaf until it is plugged anew, try the maker's driver (libacsccid1) "
-               "and a shorter or powered USB cable"),
-    Quirk("ACS ACR1252U", "ACR1252", escape=True,
-          behaviour=_apdu("E0 00 00 21 00"),
-          # a beep of 100 ms; one of 600 ms. Units of 10 ms
-          accepted=_apdu("E0 00 00 28 01 0A"), refused=_apdu("E0 00 00 28 01 3C"), silent_byte=5),
-    Quirk("Identiv uTrust", "uTrust"),
-    Quirk("SCM SCL", "SCL0"),
-    Quirk("Elatec TWN4", "TWN4",
-          hint="only its CCID image speaks PC/SC; with another image use driver = \"serial\""),
-    Quirk("QEMU usb-ccid", "433-Swap"),
-)
-PLAIN = Quirk("PC/SC", "")
+@functools.cache
+def known() -> tuple[Quirk, ...]:
+    """The models there is something to know of; made when the first reader is seen."""
+    return (
+        Quirk("ACS ACR122U", "ACR122U",
+              buzzer_on=_apdu("FF 00 52 FF 00"), buzzer_off=_apdu("FF 00 52 00 00"),
+              # green blinks once with a beep; red blinks three times with beeps. Units of 100 ms
+              accepted=_apdu("FF 00 40 A0 04 01 01 01 01"),
+              refused=_apdu("FF 00 40 50 04 01 01 03 01"), silent_byte=8,
+              hint="if it stays deaf until it is plugged anew, try the maker's driver "
+                   "(libacsccid1) and a shorter or powered USB cable"),
+        Quirk("ACS ACR1252U", "ACR1252", escape=True,
+              behaviour=_apdu("E0 00 00 21 00"),
+              # a beep of 100 ms; one of 600 ms. Units of 10 ms
+              accepted=_apdu("E0 00 00 28 01 0A"), refused=_apdu("E0 00 00 28 01 3C"),
+              silent_byte=5),
+        Quirk("Identiv uTrust", "uTrust"),
+        Quirk("SCM SCL", "SCL0"),
+        Quirk("Elatec TWN4", "TWN4",
+              hint="only its CCID image speaks PC/SC; with another image use driver = \"serial\""),
+        Quirk("QEMU usb-ccid", "433-Swap"),
+        Quirk("PC/SC", ""),  # any other
+    )
 
 
 def quirk_of(reader: str) -> Quirk:
-    """What is known of the model behind a reader's name; PLAIN: nothing."""
+    """What is known of the model behind a reader's name; one without quirks: nothing."""
     name = reader.upper()
-    return next((one for one in QUIRKS if one.part.upper() in name), PLAIN)
+    return next(one for one in known() if one.part.upper() in name)
 
 
 Say = Callable[[bytes], bytes]  # sends a command, returns the answer; raises QuirkFailed

@@ -1,4 +1,4 @@
-"""What `doctor` tells of the link: how the last try went, and the next step of that."""
+"""What `doctor` tells: of the link how the last try went, and what is not for the field."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 from support.station_bench import StationBench, with_app
 
 from cpctl.api.methods import Methods
+from hal import registry
+from hal.contracts import Parts
 
 NOBODY: Any = None
 
@@ -23,5 +25,21 @@ def test_a_central_system_out_of_reach_is_told_with_the_reason(tmp_path: Path) -
 
         assert told["central system"]["finding"].startswith("not connected: ws://")
         assert told["registration"]["next"] == "it comes with the connection"
+
+    with_app(story, tmp_path)
+
+
+def test_a_pilot_that_is_not_for_the_field_is_told(tmp_path: Path) -> None:
+    options = {"high_channel": 0, "low_channel": 1, "high_gain": 10.0, "low_gain": 10.0}
+    pilot = registry.build("pilot", "bench", "pilot 1", 1, options, Parts())
+
+    async def story(bench: StationBench) -> None:
+        assert "pilot board 1" not in await checks(bench.app)
+
+        bench.app.devices.fitted.pilots[1] = pilot
+        told = (await checks(bench.app))["pilot board 1"]
+
+        assert not told["good"]
+        assert "bench" in told["finding"] and "fit a pilot board" in told["next"]
 
     with_app(story, tmp_path)
