@@ -379,16 +379,16 @@ class Devices:
         try:
             while True:
                 await self._try(unit, once)
-                await unit.nap.take(self._input_pause_s(unit, evse, pushes=device.pushes))
+                await unit.nap.take(self._input_pause_s(unit, evse, device))
         except (HalError, TimeoutError):
             self._input_lost(evse, name, WIRE)
             raise
 
-    def _input_pause_s(self, unit: _Unit, evse: int, *, pushes: bool) -> float | None:
+    def _input_pause_s(self, unit: _Unit, evse: int, device: Inputs) -> float | None:
         if unit.failures:
             return PILOT_BUSY_S
-        if pushes:
-            return None
+        if device.pushes:
+            return device.recheck_s
         return INPUT_BUSY_S if self._gate.is_watched(evse) else POLL_IDLE_S
 
     def _agreeing(self) -> dict[tuple[int, str], Agreement]:

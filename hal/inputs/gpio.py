@@ -21,6 +21,7 @@ _BAD_PULL = {"low": "down", "high": "up"}
 
 class SafetyInput(Inputs):
     pushes: ClassVar[bool] = True
+    recheck_s: ClassVar[float | None] = 30.0  # Linux 6.1 tells no edge when the chip goes
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("pin", str, required=True, role="pin", help='the line: pin = "GPIO23"'),
         Option("good_level", str, "low", choices=("low", "high"),

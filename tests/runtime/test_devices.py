@@ -252,6 +252,20 @@ def test_at_idle_a_pushing_device_is_not_read_at_all() -> None:
     play(story, pushing=True)
 
 
+def test_an_input_whose_loss_may_be_silent_is_read_now_and_then_at_idle() -> None:
+    async def story(world: World) -> None:
+        before = world.rcd.reads
+        await asyncio.sleep(600)
+        assert world.rcd.reads == before + 20
+        world.rcd.error = DeviceGone("the chip is gone")
+        await asyncio.sleep(31)
+        assert [one.kind for one in world.of(DeviceLost)] == ["input"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PushingInput, "recheck_s", 30.0)
+        play(story, pushing=True)
+
+
 def test_a_pushing_device_is_read_again_while_power_may_flow() -> None:
     async def story(world: World) -> None:
         world.keeper.offer(1, CURRENT)
