@@ -10,13 +10,14 @@ REAL ?= $(if $(shell command -v apt-get 2>/dev/null),required,)
 CSMS ?=
 ID ?= CP001
 
-.PHONY: help run test check conformance bench clean release deb deb-check
+.PHONY: help run test system-test check conformance bench clean release deb deb-check
 
 help:
 	@echo "make run                      charge a simulated car against the embedded central system"
 	@echo "make run STAY=1               the same, and stay up for commands from another shell"
 	@echo "make run CSMS=ws://… ID=CP001 run the simulated station against your own central system"
 	@echo "make test                     every check and every test"
+	@echo "make system-test              the station in an emulated machine (SYSTEM=\"--short\", \"--list\" …; as root)"
 	@echo "make conformance              docs/conformance-16.md from the marks of the tests"
 	@echo "make bench                    the figures, each beside its goal"
 	@echo "make release                  a signed bundle in dist/ (VERSION=, KEY=, CERTIFICATE=, MACHINE=aarch64)"
@@ -41,6 +42,11 @@ check: $(STAMP)
 
 test: check
 	CPCTL_REAL=$(REAL) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+	@if [ "$$CI" = true ]; then $(BIN)/python -m tests.system --short --ci; fi
+
+# docs/system-test.md; SYSTEM="--only kill", "--short", "--list" …
+system-test: $(STAMP)
+	$(BIN)/python -m tests.system $(SYSTEM)
 
 conformance: $(STAMP)
 	cd tests && ../$(BIN)/python -m support.conformance
@@ -59,5 +65,5 @@ deb-check: $(STAMP)
 	sh deploy/check_deb $(SUITES)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench .demo
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench .demo .system
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

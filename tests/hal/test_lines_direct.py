@@ -1,4 +1,4 @@
-"""Lines straight from the kernel (hal/lines/direct.py) on a chip in memory, as `hw safe` wants them."""
+"""Lines straight from the kernel, on a chip in memory: what `cpctl hw safe` needs of them."""
 
 import subprocess
 import sys

@@ -39,6 +39,7 @@ MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic", "virtio_console
 FORMAT = 1  # raise it when the tree is built in another way
 FOR_ROOT = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
 DISK_MB = 2000
+LIMIT_S = 900.0  # for one step, downloads among them
 APT = ("apt-get", "-q", "-o", "DPkg::Lock::Timeout=300")
 
 
@@ -75,16 +76,6 @@ def ingredients() -> Ingredients:
     return made
 
 
-def is_built() -> bool:
-    """Whether `ingredients` would have next to nothing left to build."""
-    try:
-        _check_host()
-        return shutil.which("qemu-system-x86_64") is not None and \
-            _ingredients(_kernel_version()).initrd.exists()
-    except NotPossible:
-        return False
-
-
 def _ingredients(version: str) -> Ingredients:
     """Where they are or will be; the names change with whatever they are made of."""
     tree = repr((FORMAT, PACKAGES, MODULES, FOR_ROOT, CHANGES, INIT)).encode()
@@ -108,8 +99,11 @@ def _check_host() -> None:
 
 def run(words: Sequence[str | Path], **more: object) -> str:
     """Run a program and return what it wrote; a failure says what it said. Raises NotPossible."""
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True,
-                          check=False, **more)  # type: ignore[call-overload]
+    try:
+        done = subprocess.run([str(word) for word in words], capture_output=True, text=True,
+                              check=False, timeout=LIMIT_S, **more)  # type: ignore[call-overload]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotPossible(f"{words[0]}: {error}") from error
     if done.returncode != 0:
         told = (done.stderr or done.stdout).strip()[-1500:]
         raise NotPossible(f"{' '.join(map(str, words))[:200]} failed: {told}")
