@@ -30,7 +30,7 @@ FORMAT = 1
 
 
 class Output(NamedTuple):
-    """One device that is driven off: a contactor, a pilot, the heartbeat."""
+    """One device that is driven off: a contactor, a pilot, the heartbeat, a lock's motor."""
 
     kind: str
     driver: str
@@ -81,7 +81,8 @@ class Outputs(NamedTuple):
 def outputs_of(config: Config, boot: str = "") -> Outputs:
     """Those of a whole configuration; simulated ones are none."""
     found = [output for evse in config.evses
-             for output in of_devices(evse.id, evse.contactor, evse.pilot)]
+             for output in of_devices(evse.id, evse.contactor, evse.pilot,
+                                      *(() if evse.lock is None else (evse.lock,)))]
     if config.heartbeat is not None:
         found.insert(0, of_heartbeat(config.heartbeat))
     return Outputs(
@@ -90,9 +91,14 @@ def outputs_of(config: Config, boot: str = "") -> Outputs:
 
 
 def of_devices(evse: int, *devices: DeviceSpec) -> list[Output]:
-    """Contactor and pilot of an EVSE, as far as they are not simulated."""
+    """Contactor, pilot and motor of the lock of an EVSE, as far as they are not simulated."""
     return [Output(one.kind, one.driver, f"{one.kind} {evse}", evse, dict(one.options))
-            for one in devices if not one.simulated]
+            for one in devices if not one.simulated and _may_stay_driven(one)]
+
+
+def _may_stay_driven(device: DeviceSpec) -> bool:
+    """A lock that is held by power is left as it is: off may be unlocked."""
+    return device.kind != "lock" or bool(registry.load("lock", device.driver).runs)
 
 
 def of_heartbeat(spec: DeviceSpec) -> Output:
@@ -138,7 +144,7 @@ def kept(folder: Path) -> Outputs | None:
 
 
 def _output(kind: str, driver: str, name: str, evse: int | None, options: dict[str, Any]) -> Output:
-    if kind not in ("contactor", "pilot", "heartbeat"):
+    if kind not in ("contactor", "pilot", "heartbeat", "lock"):
         raise ValueError(kind)
     return Output(kind, driver, name, evse, dict(options))
 

@@ -14,7 +14,7 @@ from cpctl.config_check import Problems, Section
 from cpctl.config_devices import Devices
 from cpctl.config_text import ConfigError, Located, Problem, Where, find, merged, read
 
-KINDS = ("contactor", "pilot")
+KINDS = ("contactor", "pilot", "lock")
 
 
 class Standing(NamedTuple):

@@ -154,6 +154,9 @@ class Proximity(Device):
 
 
 class PlugLock(Device):
+    #: It has a motor that must not stay driven: `hw safe` opens and closes it, which ends that.
+    runs: ClassVar[bool] = False
+
     @abstractmethod
     async def lock(self) -> bool | None:
         """Try once to lock. True: locked by feedback, False: jammed, None: no feedback fitted."""

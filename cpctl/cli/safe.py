@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LIMIT_S = 5.0  # for one output, or for those of one EVSE that hang on a bus
 AGAIN_S = 0.5  # between two looks for a device that may still come up
 HOME = "/var/lib/cpctl"
+_ORDER = ("heartbeat", "contactor", "pilot", "lock")
 
 
 def drive(file: str, screen: Screen, *, wait_s: float = 0.0) -> int:
@@ -204,11 +205,11 @@ def _built(outputs: Outputs, parts: Parts, outcomes: list[tuple[str, str]]
         made.append((one, device))
         if one.kind == "pilot" and one.evse is not None:
             parts.pilots[one.evse] = device
-    return sorted(made, key=lambda one: ("heartbeat", "contactor", "pilot").index(one[0].kind))
+    return sorted(made, key=lambda one: _ORDER.index(one[0].kind))
 
 
 def _act(kind: str) -> Callable[[Any], Coroutine[Any, Any, None]]:
-    return {"contactor": _open, "pilot": _withdraw, "heartbeat": _rest}[kind]
+    return {"contactor": _open, "pilot": _withdraw, "heartbeat": _rest, "lock": _stand}[kind]
 
 
 def _went_off_at_once(kind: str, device: Any) -> bool:
@@ -255,3 +256,9 @@ async def _rest(heartbeat: Any) -> None:
     await heartbeat.open()
     heartbeat.rest()
     await heartbeat.close()
+
+
+async def _stand(lock: Any) -> None:
+    """Its motor stands still; the bolt stays where it is."""
+    await lock.open()
+    await lock.close()

@@ -11,17 +11,19 @@ Source: gpiozero 2.0.1 (pins/pi.py, pins/lgpio.py), lgpio 0.2.2 (lgPthTx.c, lgPt
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import defaultdict
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpiozero.exc import PinFixedPull, PinInvalidFunction, PinSetInput, PinUnknownPi
 from gpiozero.pins.local import LocalPiFactory, LocalPiPin, get_pi_revision
 from gpiozero.pins.pi import PiPin
 
 from hal.lines._kernel import Chip, InputFile, Kernel, OutputFile
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +126,8 @@ class Pin(LocalPiPin):  # type: ignore[misc]
         file = self._claimed()
         assert isinstance(file, InputFile)
         file.watch(debounce_us=round((self._bounce or 0.0) * 1e6))
+        import asyncio  # who only drives outputs off waits for no more than that
+
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(file.fd, self._told, file)
 

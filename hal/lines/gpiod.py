@@ -9,16 +9,18 @@ Field:  not yet.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hal.errors import DeviceGone
 from hal.lines._finding import check_pull, chip_for, consumer, gone, line_for, not_to_be_had
 from hal.lines._kernel import Kernel
 from hal.pins import InputLine, Lines, OutputLine
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +131,8 @@ class _Input(InputLine):
         except OSError as error:
             raise DeviceGone(f"{self._owner}: {self._pin} tells no edges: {error}; use a line of a "
                              "chip with interrupts") from error
+        import asyncio  # who only drives outputs off waits for no more than that
+
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._request.fd, self._edges)

@@ -8,7 +8,6 @@ Field:  not yet.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -74,6 +73,8 @@ class Lock(PlugLock):
 
 async def arrival(bolt: Feedback, *, locked: bool, within_s: float) -> bool | None:
     """Whether the bolt tells so within the time; None, after it, when nothing tells."""
+    import asyncio
+
     if not bolt.fitted:
         await asyncio.sleep(within_s)
         return None

@@ -8,7 +8,6 @@ Field:  not yet.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -34,6 +33,7 @@ class Timer(Protocol):
 
 
 class Lock(PlugLock):
+    runs: ClassVar[bool] = True
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("lock_pin", str, required=True, role="pin", help="drives the motor to lock"),
         Option("unlock_pin", str, required=True, role="pin", help="drives the motor to unlock"),
@@ -81,6 +81,8 @@ class Lock(PlugLock):
 
     async def _move(self, *, locked: bool) -> bool | None:
         """One pulse of full length, then the word of the bolt."""
+        import asyncio  # `hw safe` only opens and closes it
+
         pulse_s = float(self.options["pulse_s"])
         guard = self._begin(pulse_s, locked=locked)
         try:

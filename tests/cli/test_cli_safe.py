@@ -14,7 +14,7 @@ from cpctl.cli import safe as module
 from cpctl.cli.main import main
 from cpctl.config import from_text
 from hal import registry
-from hal.contracts import Contactor, ControlPilot, Heartbeat, Option
+from hal.contracts import Contactor, ControlPilot, Heartbeat, Option, PlugLock
 from hal.errors import DeviceGone
 from hal.values import NO_OFFER, Offer, PilotReading
 
@@ -127,7 +127,30 @@ class FakeBeat(Heartbeat):
         World.did.append("heartbeat rests")
 
 
+class FakeMotor(PlugLock):
+    runs = True
+    OPTIONS = ()
+
+    async def open(self) -> None:
+        World.reach(self.name)
+        World.did.append(f"{self.name} stands")
+
+    async def close(self) -> None:
+        World.did.append(f"{self.name} let go")
+
+    async def lock(self) -> bool | None:
+        World.did.append(f"{self.name} RUNS")
+        return None
+
+    unlock = lock
+
+
+class FakeSolenoid(FakeMotor):
+    runs = False
+
+
 FAKES: dict[tuple[str, str], type[Any]] = {
+    ("lock", "motor"): FakeMotor, ("lock", "gpio"): FakeSolenoid,
     ("contactor", "fake"): FakeSwitch, ("contactor", "board"): BoardSwitch,
     ("pilot", "fake"): FakePilot, ("pilot", "switching"): SwitchingPilot,
     ("heartbeat", "fake"): FakeBeat}
@@ -195,6 +218,23 @@ meter = { driver = "sim" }
 
     assert World.did == ["pilot 1 cut", "contactor 1 released", "pilot 1 cut"]
     assert (code, "pilot 1: no such line" in told) == (69, True)
+
+
+@pytest.mark.parametrize("by", ["configuration", "what the daemon kept"])
+def test_motor_of_a_lock_is_stopped_last_and_a_solenoid_is_left_as_it_is(
+        safe: Safe, home: Path, by: str) -> None:
+    text = (evse(1) + 'lock = { driver = "motor" }\n'
+            + evse(2) + 'lock = { driver = "gpio" }\n')
+    if by != "configuration":
+        keep(home, text)
+        text = evse(1) + evse(2)
+
+    code, said = safe(text)
+
+    assert code == 0
+    assert [one for one in World.did if "lock" in one] == ["lock 1 stands", "lock 1 let go"]
+    assert World.did.index("lock 1 stands") > World.did.index("contactor 2 released")
+    assert "lock 1: safe" in said and "lock 2" not in said
 
 
 def test_output_that_cannot_be_driven_does_not_keep_the_next_from_it(safe: Safe) -> None:
