@@ -388,12 +388,14 @@ class App:
     async def _wind_down(self) -> None:
         """Offers withdrawn, power off, transactions ended, books written, central system told."""
         self.notifier.say("STOPPING=1")
+        self.keeper.rest()
         if self._ending is Ending.STOP:  # before a reset the core has ended everything itself
             self.post(ShutdownRequested(self._power_fails))
         await wind_down(self)
 
     async def _leave(self) -> None:
         """Power off whatever happened before, then close what is open."""
+        self.keeper.rest()
         self.gate.release_all("end")
         if self._step_watch is not None and self._step_watch.fd >= 0:
             asyncio.get_running_loop().remove_reader(self._step_watch.fd)
@@ -428,6 +430,7 @@ class App:
 
     def _last_breath(self, name: str) -> None:
         """A task died of a bug: power off before anything else is touched."""
+        self.keeper.rest()
         self.gate.release_all(f"{name}_died")
 
     def _lapsed(self, contactor: Any, error: Exception | None) -> None:

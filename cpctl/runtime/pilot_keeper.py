@@ -43,6 +43,7 @@ class PilotKeeper:
         self._put: dict[int, Offer | None] = {}
         self._busy: set[int] = set()
         self._cuts: dict[int, int] = {}  # how often the gate ordered the board of an EVSE off
+        self._resting = False
 
     def offer(self, evse: int, offer: Offer, number: int = 0) -> None:
         """Put `offer`, the core's order `number`, on the pilot of `evse`, as soon as its board
@@ -60,8 +61,12 @@ class PilotKeeper:
         goes out again when the gate admits it."""
         self._cuts[evse] = self._cuts.get(evse, 0) + 1
         self._put[evse] = None
-        if evse in self._wanted:
+        if evse in self._wanted and not self._resting:
             self._go_on(evse)
+
+    def rest(self) -> None:
+        """The station ends: no current is put on offer any more, and nothing anew after a cut."""
+        self._resting = True
 
     def reopened(self, evse: int) -> None:
         """The board came back and may have forgotten: tell it again."""
@@ -126,7 +131,7 @@ class PilotKeeper:
         """Whether the gate does not admit what is wanted yet; less than current it always does."""
         if self._wanted[evse].kind is not OfferKind.CURRENT:
             return False
-        reasons = self._gate.admit_offer(evse)
+        reasons = ("resting",) if self._resting else self._gate.admit_offer(evse)
         if reasons:
             log.debug("evse=%s offer held: %s", evse, ", ".join(reasons))
         return bool(reasons)

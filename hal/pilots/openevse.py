@@ -225,13 +225,15 @@ class Pilot(ControlPilot):
 
     @staticmethod
     def _state(status: Status) -> PilotState | None:
-        """In its faults, and disabled, the board holds the pilot at -12 V."""
+        """Disabled the board holds the pilot at -12 V; in its faults too, unless it says otherwise.
+        """
         if status.awake:
             return STATES[status.board]
-        if status.board == SLEEPING:
-            return STATES.get(status.pilot or 0)
-        known = status.board in (DIODE_FAILED, RELAY_STUCK, DISABLED) or status.board in ALARMS
-        return PilotState.F if known else None
+        if status.board == DISABLED:
+            return PilotState.F
+        beneath = STATES.get(status.pilot or 0)
+        faulty = status.board in (DIODE_FAILED, RELAY_STUCK) or status.board in ALARMS
+        return beneath or (PilotState.F if faulty else None)
 
     # --- what comes unasked ------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class Bench:
         if state is PilotState.E:  # the board's word for a shorted pilot is a fault with -12 V
             pytest.skip("this board does not tell state E")
         if state is PilotState.F:
-            self.board.break_down(STUCK)
+            run(self.pilot.offer(UNAVAILABLE))
         else:
             self.board.put(state)
         self.wire.settle()
@@ -257,7 +257,7 @@ def test_a_fault_of_the_board_is_an_alarm_of_its_input(make, fault, alarm):
 
     assert reading.alarms == (alarm,)
     assert alarm in Pilot.watches
-    assert reading.state is PilotState.F
+    assert reading.state is PilotState.A
 
 
 def test_a_missing_diode_and_a_stuck_relay_are_told(make):
@@ -268,8 +268,16 @@ def test_a_missing_diode_and_a_stuck_relay_are_told(make):
     bench.board.break_down(STUCK)
     bench.read()
 
-    assert not diode.diode_ok and diode.state is PilotState.F
+    assert not diode.diode_ok
     assert (sound, bench.pilot.stuck()) == (False, True)
+
+
+def test_a_fault_with_a_pilot_that_tells_nothing_is_state_f(make):
+    bench = make()
+    bench.board.car = PilotState.F
+    bench.board.break_down(0x06)
+
+    assert bench.read().state is PilotState.F
 
 
 def test_a_state_nobody_knows_is_none(make):

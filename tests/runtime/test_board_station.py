@@ -260,6 +260,22 @@ def test_a_board_that_is_lost_is_ordered_off_and_told_anew_when_it_is_back() -> 
     play(story)
 
 
+def test_at_the_end_nothing_is_offered_any_more_and_what_is_out_can_be_withdrawn() -> None:
+    async def story(world: World) -> None:
+        await world.plugged()
+        world.keeper.rest()
+        world.gate.release_all("shutdown")
+        await asyncio.sleep(5)
+        assert world.board.offered == NO_OFFER
+        world.board.offered = AMPS_16
+        world.keeper.offer(1, NO_OFFER, 9)
+        await asyncio.sleep(1)
+        assert world.board.offered == NO_OFFER
+        assert world.of(OfferConfirmed)[-1] == OfferConfirmed(1, NO_OFFER, 9)
+
+    play(story)
+
+
 # --- what the board watches ----------------------------------------------------------------------
 
 
