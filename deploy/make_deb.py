@@ -197,12 +197,13 @@ def make_deb(out: Path, version: str, arch: str, *, dependencies: bool = True,
         stage.mkdir()
         lay_out(stage, version, arch, dependencies=dependencies)
         control(stage, version, arch)
+        stamp = epoch()
         for path in _all(stage):
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-            os.utime(path, (epoch(), epoch()))
+            os.utime(path, (stamp, stamp))
         subprocess.run(["dpkg-deb", "--root-owner-group", f"-Z{compression}", "--build",
                         str(stage), str(package)], check=True, stdout=subprocess.DEVNULL,
-                       env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch())})
+                       env={**os.environ, "SOURCE_DATE_EPOCH": str(stamp)})
     return package
 
 

@@ -29,8 +29,14 @@ pytestmark = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpk
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made: Path = make_deb.make_deb(tmp_path_factory.mktemp("deb"), VERSION, "arm64",
-                                   dependencies=False, compression="none")
+    return built(tmp_path_factory.mktemp("deb"))
+
+
+def built(into: Path, epoch: str = "1700000000") -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", epoch)
+        made: Path = make_deb.make_deb(into, VERSION, "arm64", dependencies=False,
+                                       compression="none")
     return made
 
 
@@ -172,6 +178,16 @@ def test_the_check_sums_are_those_of_the_files(tree: Path) -> None:
     assert named == {str(file) for file in files(tree)}
 
 
+def test_the_release_holds_every_file_that_the_program_may_want(tree: Path) -> None:
+    slot = tree / "opt/cpctl/releases" / VERSION
+
+    for package in ("cpctl", "hal"):
+        wanted = {str(file.relative_to(ROOT)) for file in (ROOT / package).rglob("*")
+                  if file.is_file() and file.suffix not in (".pyc", ".md")}
+        there = {str(file.relative_to(slot)) for file in (slot / package).rglob("*")}
+        assert wanted <= there
+
+
 def test_the_release_in_it_tells_its_version(tree: Path) -> None:
     slot = tree / "opt/cpctl/releases" / VERSION
     environment = {"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -204,7 +220,7 @@ def test_the_launcher_is_the_slots_of_the_release(tree: Path) -> None:
 
 
 def test_the_same_commit_makes_the_same_package(package: Path, tmp_path: Path) -> None:
-    again = make_deb.make_deb(tmp_path, VERSION, "arm64", dependencies=False, compression="none")
+    again = built(tmp_path)
 
     assert again.read_bytes() == package.read_bytes()
 
