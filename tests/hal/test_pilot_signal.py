@@ -57,8 +57,8 @@ def test_what_a_pilot_cannot_say_is_refused(current_a: float) -> None:
 
 
 @pytest.mark.parametrize(("percent", "read_a"), [
-    (0, 0.0), (2.9, 0.0), (5, None), (7.5, 0.0), (8, 6.0), (9.9, 6.0), (96.5, 80.0), (98, 0.0),
-    (100, 0.0)])
+    (0, 0.0), (2.9, 0.0), (3, None), (5, None), (7, None), (7.01, 0.0), (7.5, 0.0), (8, 6.0),
+    (9.9, 6.0), (96.5, 80.0), (97, 80.0), (97.01, 0.0), (98, 0.0), (100, 0.0)])
 def test_a_car_reads_the_ends_of_the_table(percent: float, read_a: float | None) -> None:
     assert read_by_car_a(percent) == read_a
 
@@ -70,6 +70,23 @@ def test_every_voltage_is_in_one_band_or_in_none() -> None:
         assert len(inside) <= 1
         assert band_of(volts) is (inside[0] if inside else None)
     assert {band_of(volts) for volts in HIGH.values()} == set(PilotState)
+
+
+@pytest.mark.parametrize(("state", "least_v", "most_v"), [
+    (A, 11.0, 13.0), (B, 8.0, 10.0), (C, 5.0, 7.0), (D, 2.0, 4.0), (E, -1.0, 1.0),
+    (F, -13.0, -11.0)])
+def test_a_band_ends_where_the_standard_ends_it(
+        state: PilotState, least_v: float, most_v: float) -> None:
+    assert [band_of(volts) for volts in (least_v, most_v)] == [state, state]
+    assert [band_of(volts) for volts in (least_v - 0.01, most_v + 0.01)] == [None, None]
+
+
+@pytest.mark.parametrize(("rating_a", "least", "most"), [
+    (13.0, 1100, 2460), (20.0, 400, 936), (32.0, 164, 308), (63.0, 80, 140)])
+def test_a_cable_is_known_within_its_limits(rating_a: float, least: float, most: float) -> None:
+    assert [cable_a(ohm) for ohm in (least, most)] == [rating_a, rating_a]
+    assert [cable_a(ohm) for ohm in (least - 0.5, most + 0.5)] == [0.0, 0.0]
+    assert (cable_a(4500), cable_a(4500.1)) == (0.0, None)
 
 
 @pytest.mark.parametrize(("ohm", "rating_a"), [
@@ -131,6 +148,31 @@ def test_one_odd_sample_changes_nothing() -> None:
     assert bench.see(6.0) is C
 
 
+def test_nothing_is_missing_before_anything_was_seen() -> None:
+    bench = Bench()
+
+    assert bench.see(9.0) is None
+    assert bench.last.diode_ok and not bench.last.settled
+    assert bench.see(7.5) is None
+    assert bench.last.settled  # waiting for more of the same would help nothing
+
+
+def test_samples_of_two_kinds_do_not_add_up() -> None:
+    bench = Bench().at(A)
+
+    assert bench.see(9.0, 9.0, 7.5, 9.0, 9.0) is A
+    assert bench.see(6.0, 6.0, 9.0, 9.0) is A
+    assert bench.see(9.0) is B
+
+
+def test_the_second_between_the_bands_is_a_second() -> None:
+    bench = Bench().at(C)
+
+    assert bench.see(7.5) is C
+    assert bench.see(7.5, step_s=1.0) is C
+    assert bench.see(7.5, step_s=0.001) is None
+
+
 def test_between_the_bands_the_old_state_holds_for_a_second() -> None:
     bench = Bench().at(C)
 
@@ -167,6 +209,47 @@ def test_a_diode_has_time_to_show_after_the_pilot_began_to_swing() -> None:
     bench.see(*[6.0] * 20, low_v=-12.0, swings=True)
 
     assert bench.last.diode_ok
+
+
+@pytest.mark.parametrize(("low_v", "is_there"), [
+    (-13.5, True), (-11.0, True), (-10.99, False), (0.0, False)])
+def test_a_diode_is_one_down_to_minus_eleven_volts(low_v: float, is_there: bool) -> None:
+    bench = Bench().at(C)
+
+    bench.see(*[6.0] * 20, low_v=low_v, swings=True)
+
+    assert bench.last.diode_ok is is_there
+
+
+def test_a_diode_is_missing_after_three_samples_and_there_after_three() -> None:
+    bench = Bench().at(C)
+    bench.see(*[6.0] * 20, swings=True)
+
+    missing = [bench.see(6.0, low_v=-3.0, swings=True) and bench.last.diode_ok for _ in range(3)]
+    there = [bench.see(6.0, swings=True) and bench.last.diode_ok for _ in range(3)]
+
+    assert (missing, there) == ([True, True, False], [False, False, True])
+
+
+def test_each_swing_begins_with_time_to_settle() -> None:
+    bench = Bench().at(C)
+    bench.see(*[6.0] * 20, swings=True)
+    bench.see(6.0)  # the offer is withdrawn, and comes back
+
+    bench.see(*[6.0] * 3, low_v=-3.0, swings=True, step_s=0.0625)
+    assert bench.last.diode_ok and bench.last.settled
+
+    bench.see(*[6.0] * 4, low_v=-3.0, swings=True, step_s=0.0625)
+    assert not bench.last.diode_ok
+
+
+@pytest.mark.parametrize("state", [A, E, F])
+def test_a_diode_is_looked_for_only_behind_a_plug(state: PilotState) -> None:
+    bench = Bench().at(state)
+
+    bench.see(*[HIGH[state]] * 30, low_v=-3.0, swings=True)
+
+    assert bench.last.diode_ok and bench.last.settled
 
 
 def test_one_odd_low_sample_is_no_missing_diode() -> None:
