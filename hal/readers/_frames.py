@@ -93,8 +93,8 @@ def hex_line(text: str) -> bytes:
         uid = bytes.fromhex(digits)
     except ValueError:
         raise Spoiled(f"{text!r} is not a line of hexadecimal digits") from None
-    if not 1 <= len(uid) <= 10:
-        raise Spoiled(f"{text!r} has {len(uid)} bytes, a UID has up to 10")
+    if not 4 <= len(uid) <= 10:
+        raise Spoiled(f"{text!r} has {len(uid)} bytes, a UID has 4 to 10")
     return uid
 
 

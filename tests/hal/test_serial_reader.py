@@ -129,6 +129,53 @@ def test_a_line_that_is_no_uid_is_passed_over_and_the_next_one_read(line: bytes)
     assert len(heard.spoiled) == 1
 
 
+@pytest.mark.parametrize(("line", "is_card"), [
+    ("A1B2C3", False), ("04A1B2C3", True), ("04A1B2C3D4E5F6", True), ("04" * 10, True),
+    ("04" * 11, False)])
+def test_a_uid_has_four_to_ten_bytes(line: str, is_card: bool) -> None:
+    assert Heard(Lines, hex_line).feed(line.encode() + b"\r") == ([line] if is_card else [])
+
+
+def test_a_line_that_does_not_end_is_told_at_once_and_not_kept() -> None:
+    heard = Heard(Lines, hex_line)
+
+    assert heard.feed(b"4" * 80) == [] and heard.spoiled == []
+    assert heard.feed(*[b"4" * 80] * 100) == []
+    assert len(heard.spoiled) == 1 and "more than 80 bytes" in heard.spoiled[0]
+    assert heard.feed(b"04A1B2C3\r", b"04A1B2C3\r") == [UID]  # the first ends the noise
+    heard.feed(b"4" * 81)
+    assert heard.feed(b"04A1B2C3\r", pause_s=0.6) == [UID]  # after a pause nothing is left of it
+
+
+def test_a_slow_reader_has_half_a_second_between_two_bytes() -> None:
+    heard = Heard(Lines, hex_line)
+    heard.now_s = 0.0
+
+    assert heard.feed(b"04A1", b"B2C3", b"\r", pause_s=0.5) == [UID]
+    assert heard.feed(b"04A1", b"B2C3\r", pause_s=0.51) == []
+    assert len(heard.spoiled) == 2  # what stopped, and the two bytes that came after it
+
+
+def test_noise_between_frames_is_told_once_until_something_begins() -> None:
+    heard = Heard(Rdm6300)
+
+    heard.feed(b"abc", b"def")
+    assert len(heard.spoiled) == 1
+    heard.feed(b"ghi", pause_s=1.0)
+    assert len(heard.spoiled) == 2
+    assert heard.feed(b"\x02" + rdm("0004A1B2C3")) == ["0004A1B2C3"]  # a start too many
+    heard.feed(b"jkl")
+    assert len(heard.spoiled) == 3
+    heard.feed(b"\x02" + b"0" * 40)
+    assert len(heard.spoiled) == 4  # what does not end is one frame, not many
+
+
+def test_a_token_as_it_stands_has_up_to_36_characters_that_can_be_shown() -> None:
+    heard = Heard(Lines, text_line)
+
+    assert heard.feed(b"X" * 36 + b"\r", b"X" * 37 + b"\r", b"A\x1bB\r") == ["X" * 36]
+
+
 def test_a_line_as_it_stands_keeps_decimal_numbers() -> None:
     heard = Heard(Lines, text_line)
 
