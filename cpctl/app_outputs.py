@@ -93,10 +93,10 @@ def outputs_of(config: Config, boot: str = "") -> Outputs:
 def of_devices(evse: int, *devices: DeviceSpec) -> list[Output]:
     """Contactor, pilot and motor of the lock of an EVSE, as far as they are not simulated."""
     return [Output(one.kind, one.driver, f"{one.kind} {evse}", evse, dict(one.options))
-            for one in devices if not one.simulated and _may_stay_driven(one)]
+            for one in devices if not one.simulated and _must_rest(one)]
 
 
-def _may_stay_driven(device: DeviceSpec) -> bool:
+def _must_rest(device: DeviceSpec) -> bool:
     """A lock that is held by power is left as it is: off may be unlocked."""
     return device.kind != "lock" or bool(registry.load("lock", device.driver).runs)
 

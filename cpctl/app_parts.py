@@ -20,8 +20,9 @@ from cpctl.core.events import Event, SettingChangeRequested
 from cpctl.core.values import BootCause, StopReason
 from cpctl.core.views import StationPicture
 from cpctl.dialects.base import Dialect
+from cpctl.runtime.care import Fitted, FittedReader
 from cpctl.runtime.clock import TimeSource
-from cpctl.runtime.devices import Devices, Fitted, FittedReader
+from cpctl.runtime.devices import Devices
 from cpctl.runtime.diary import Diary
 from cpctl.runtime.loop import Loop
 from cpctl.runtime.supervisor import Notifier

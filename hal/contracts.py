@@ -165,6 +165,9 @@ class PlugLock(Device):
     async def unlock(self) -> bool | None:
         """Try once to unlock; True: unlocked by feedback, False: jammed, None: no feedback."""
 
+    def listen(self, listener: Callable[[bool], None]) -> None:
+        """Call `listener(locked)` when the bolt moves, from any thread; called once it is open."""
+
     async def is_locked(self) -> bool | None:
         """Where the bolt was found when the lock was opened; None: nobody knows."""
         return None

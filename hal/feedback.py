@@ -5,7 +5,7 @@ Requested when it is first read, and again after a loss.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hal.contracts import Option, Parts
@@ -23,9 +23,12 @@ def feedback_options(contact: str, told: str) -> tuple[Option, ...]:
 
 
 class Feedback:
-    """One such contact. Calls must not overlap."""
+    """One such contact; a change counts after `debounce_ms`. Calls must not overlap."""
 
-    def __init__(self, owner: str, options: Mapping[str, Any], parts: Parts) -> None:
+    def __init__(self, owner: str, options: Mapping[str, Any], parts: Parts, *,
+                 debounce_ms: float = 0.0) -> None:
+        self._debounce_ms = debounce_ms
+        self._listener: Callable[[bool | None], None] | None = None
         self._owner = owner
         self._parts = parts
         self._pin = str(options["feedback_pin"])
@@ -43,12 +46,24 @@ class Feedback:
             return None
         if self._line is None:
             self._line = lines_of(self._owner, self._parts).input(
-                self._owner, self._pin, active_high=self._active_high, pull=self._pull)
+                self._owner, self._pin, active_high=self._active_high, pull=self._pull,
+                debounce_ms=self._debounce_ms)
+            self._hear()
         try:
             return self._line.read()
         except DeviceGone:
             self.close()
             raise
+
+    def listen(self, listener: Callable[[bool | None], None]) -> None:
+        """Call `listener` on each change from now on, also after a loss; None: it is lost. To be
+        called in the event loop. Raises DeviceGone."""
+        self._listener = listener
+        self._hear()
+
+    def _hear(self) -> None:
+        if self._line is not None and self._listener is not None:
+            self._line.listen(self._listener)
 
     def close(self) -> None:
         """Let the line go; harmless without one."""

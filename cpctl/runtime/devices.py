@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from dataclasses import field
 from functools import partial
 from typing import Any
 
@@ -27,22 +26,16 @@ from cpctl.core.events import (
 )
 from cpctl.core.values import IdToken
 from cpctl.core.views import StationPicture
-from cpctl.runtime.care import DeviceState
+from cpctl.runtime.care import DeviceState, Fitted, FittedReader
 from cpctl.runtime.care import Unit as _Unit
 from cpctl.runtime.pilot_keeper import PilotKeeper
 from cpctl.runtime.polling import Agreement, Steady, leaves_c, newest, turns_bad
 from cpctl.runtime.power_gate import PowerGate
 from hal.contracts import (
-    CardReader,
-    Contactor,
-    ControlPilot,
-    EnergyMeter,
     Indicator,
     Inputs,
-    PlugLock,
 )
 from hal.errors import DeviceGone, HalError
-from hal.late import dataclass
 from hal.values import CardUid, DeviceHealth, Health, MeterReading, PilotReading
 
 log = logging.getLogger(__name__)
@@ -62,28 +55,6 @@ METER_IDLE_S = 60.0
 PASSING = ("card_accepted", "card_refused")  # patterns that give way to the one before
 PASSING_S = 2.0
 WIRE, BOARD = "wire", "board"  # who knows of a safety input
-
-
-@dataclass(frozen=True)
-class FittedReader:
-    """A reader and the EVSEs it serves (empty: all)."""
-
-    id: str
-    device: CardReader
-    evses: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """All devices of the station, built and not yet opened."""
-
-    contactors: Mapping[int, Contactor]
-    pilots: Mapping[int, ControlPilot]
-    meters: Mapping[int, EnergyMeter] = field(default_factory=dict)
-    locks: Mapping[int, PlugLock] = field(default_factory=dict)
-    inputs: Mapping[tuple[int, str], Inputs] = field(default_factory=dict)
-    indicators: Mapping[int, Indicator] = field(default_factory=dict)
-    readers: tuple[FittedReader, ...] = ()
 
 
 CardListener = Callable[[str, CardUid], None]
@@ -458,6 +429,17 @@ class Devices:
         else:
             unit.orders.put_nowait(order)
 
+    def _bolt_moved(self, unit: _Unit, evse: int, locked: bool) -> None:
+        """Without an order: somebody forced it, or it sprang back."""
+        if not unit.moving:
+            log.warning("evse=%s the bolt of the plug lock moved by itself: %s", evse,
+                        "locked" if locked else "not locked")
+            self._bolt_found(evse, locked=locked)
+
+    def _bolt_found(self, evse: int, *, locked: bool) -> None:
+        self._gate.lock_reported(evse, locked=locked)
+        self._post(LockReported(evse, locked=locked))
+
     async def _serve_lock(self, unit: _Unit, evse: int) -> None:
         lock = self.fitted.locks[evse]
         came_back = unit.health is Health.LOST
@@ -465,10 +447,14 @@ class Devices:
         async with asyncio.timeout(READ_LIMIT_S):
             found = await lock.is_locked()
         if found or (came_back and found is False):
-            self._gate.lock_reported(evse, locked=found)
-            self._post(LockReported(evse, locked=found))
+            self._bolt_found(evse, locked=found)
+        if not unit.listened:
+            unit.listened = True
+            lock.listen(lambda locked: self.post_threadsafe(self._bolt_moved, unit, evse, locked))
         while True:
+            unit.moving = False
             order = await unit.orders.get()
+            unit.moving = True
             self._gate.lock_reported(evse, locked=False)
             try:
                 async with asyncio.timeout(MOVE_LIMIT_S):

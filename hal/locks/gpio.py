@@ -8,7 +8,7 @@ Field:  not yet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from hal.contracts import Option, Parts, PlugLock
@@ -17,6 +17,7 @@ from hal.feedback import Feedback, feedback_options
 from hal.pins import OutputLine, lines_of
 
 LOOK_S = 0.02
+BOLT_MS = 50.0  # a bolt's contact that opens for less has only been shaken
 
 
 class Lock(PlugLock):
@@ -34,7 +35,7 @@ class Lock(PlugLock):
         super().__init__(name, evse, options, parts)
         self._locks_on = options["locked_when"] == "on"
         self._line: OutputLine | None = None
-        self._bolt = Feedback(name, options, parts)
+        self._bolt = Feedback(name, options, parts, debounce_ms=BOLT_MS)
 
     async def open(self) -> None:
         """The solenoid without power. Raises DeviceGone, BadConfig."""
@@ -48,6 +49,10 @@ class Lock(PlugLock):
         if line is not None:
             line.close()
         self._bolt.close()
+
+    def listen(self, listener: Callable[[bool], None]) -> None:
+        """A contact that cannot be read any more counts as not locked."""
+        self._bolt.listen(lambda locked: listener(bool(locked)))
 
     async def is_locked(self) -> bool | None:
         if self._bolt.fitted:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 from hal.contracts import Option, Parts, PlugLock
 from hal.errors import DeviceGone, HalError
 from hal.feedback import Feedback, feedback_options
-from hal.locks.gpio import arrival
+from hal.locks.gpio import BOLT_MS, arrival
 from hal.pins import OutputLine, lines_of
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Lock(PlugLock):
 
     def __init__(self, name: str, evse: int | None, options: Mapping[str, Any], parts: Parts):
         super().__init__(name, evse, options, parts)
-        self._bolt = Feedback(name, options, parts)
+        self._bolt = Feedback(name, options, parts, debounce_ms=BOLT_MS)
         self._driving = threading.Lock()  # over the loop and the timer
         self._lines: dict[bool, OutputLine] = {}  # by whether it locks
         self._pulse = 0
@@ -69,6 +69,10 @@ class Lock(PlugLock):
                 _, line = self._lines.popitem()
                 line.close()
         self._bolt.close()
+
+    def listen(self, listener: Callable[[bool], None]) -> None:
+        """A contact that cannot be read any more counts as not locked."""
+        self._bolt.listen(lambda locked: listener(bool(locked)))
 
     async def is_locked(self) -> bool | None:
         return self._bolt.read()

@@ -405,6 +405,51 @@ def test_the_bolt_is_found_where_its_contact_says(monkeypatch: pytest.MonkeyPatc
     assert run(bench.lock.is_locked()) is True
 
 
+@pytest.mark.parametrize("bench_class", [LockBench, MotorBench])
+def test_a_bolt_that_is_forced_is_told(library: str, bench_class: type[LockBench],
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = bench_class(library, monkeypatch)
+
+    async def story() -> list[bool]:
+        heard: list[bool] = []
+        bench.lock.listen(heard.append)
+        await bench.lock.lock()
+        heard.clear()
+        bench.bolt = False
+        bench._tell()
+        await asyncio.sleep(0.1)
+        await bench.lock.close()
+        return heard
+
+    assert run(story()) == [False]
+
+
+@pytest.mark.parametrize("library", ["gpiod", "gpiozero"])
+def test_a_bolt_whose_contact_is_lost_counts_as_not_locked_and_is_heard_again_afterwards(
+        library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = LockBench(library, monkeypatch)
+
+    async def story() -> list[bool]:
+        heard: list[bool] = []
+        bench.lock.listen(heard.append)
+        await bench.lock.lock()
+        await asyncio.sleep(0.1)
+        heard.clear()
+        bench.lose()
+        await asyncio.sleep(0.1)
+        lost = list(heard)
+        await bench.lock.close()
+        bench.world.restore()
+        await bench.lock.open()
+        heard.clear()
+        await bench.lock.lock()
+        await asyncio.sleep(0.1)
+        await bench.lock.close()
+        return [*lost, *heard]
+
+    assert run(story()) == [False, True]
+
+
 def test_a_motor_gets_one_pulse_of_its_length_and_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = MotorBench("gpiod", monkeypatch, pulse_s=0.4)
     loop = VirtualLoop()

@@ -118,6 +118,9 @@ class Lock(Faulty, PlugLock):
     async def is_locked(self) -> bool | None:
         return self.rests
 
+    def listen(self, listener: Callable[[bool], None]) -> None:
+        self.tell = listener
+
     async def lock(self) -> bool | None:
         await self.trouble()
         return self.moves
@@ -523,6 +526,40 @@ def test_a_lock_tells_where_its_bolt_was_found(
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(globals(), "Lock", rested)
         play(story)
+
+
+def test_a_bolt_that_is_forced_is_told_to_the_gate_and_the_core() -> None:
+    async def story(world: World) -> None:
+        world.gate.make_safe()
+        world.devices.lock(1)
+        await asyncio.sleep(0.1)
+        assert "not_locked" not in world.gate.objections(1)
+        world.posted.clear()
+
+        threading.Thread(target=world.lock.tell, args=(False,)).start()
+        while not world.posted:
+            await asyncio.sleep(0.01)
+
+        assert world.of(LockReported) == [LockReported(1, locked=False)]
+        assert "not_locked" in world.gate.objections(1)
+
+    play(story)
+
+
+def test_a_bolt_that_moves_as_ordered_is_told_once() -> None:
+    async def story(world: World) -> None:
+        async def lock() -> bool:
+            for locked in (True, False, True):  # it bounces
+                world.lock.tell(locked)
+                await asyncio.sleep(0.1)
+            return True
+
+        world.lock.lock = lock
+        world.devices.lock(1)
+        await asyncio.sleep(1.0)
+        assert world.of(LockReported) == [LockReported(1, locked=True)]
+
+    play(story)
 
 
 def test_lights_show_the_newest_pattern_and_may_fail() -> None:
