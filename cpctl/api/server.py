@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 READERS = "cpctl"
 ACTORS = "cpctl-admin"
 MAX_CLIENTS = 32
+MAX_STRANGERS = 4  # who may ask nothing is told so, and keeps nobody out
+STRANGER_LIMIT_S = 5.0
 MAX_UNSENT = 1 << 20  # bytes a client may leave unread before it is dropped
 SEND_LIMIT_S = 10.0
 SO_PEERGROUPS = 59  # asm-generic/socket.h, Linux 4.13
@@ -140,6 +142,7 @@ class Server:
         self._rights = rights
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[Any]] = set()
+        self._strangers: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Listen. Raises SocketTaken, OSError (with the path) when that is not possible."""
@@ -164,9 +167,9 @@ class Server:
         if self._server is None:
             return
         self._server.close()
-        for task in tuple(self._clients):
+        for task in (*self._clients, *self._strangers):
             task.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
+        await asyncio.gather(*self._clients, *self._strangers, return_exceptions=True)
         self._server = None
         if self._listener is None:
             self.path.unlink(missing_ok=True)
@@ -192,10 +195,11 @@ class Server:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._clients.add(task)
         caller = Caller(self._credentials(writer.get_extra_info("socket")), writer)
+        known = self._rights(caller.peer) is not Right.NONE
+        (self._clients if known else self._strangers).add(task)
         try:
-            await self._talk(reader, caller)
+            await (self._talk if known else self._turn_away)(reader, caller)
         except (ConnectionError, TimeoutError):
             log.info("api: pid=%d hung up or stopped reading", caller.peer.pid)
             writer.transport.abort()
@@ -203,9 +207,21 @@ class Server:
             log.debug("api: pid=%d is let go", caller.peer.pid)
         finally:
             self._clients.discard(task)
+            self._strangers.discard(task)
             for end in caller.at_end:
                 end()
             writer.close()
+
+    async def _turn_away(self, reader: asyncio.StreamReader, caller: Caller) -> None:
+        """One call of somebody without any right is answered: with what is missing."""
+        if len(self._strangers) > MAX_STRANGERS:
+            return
+        try:
+            async with asyncio.timeout(STRANGER_LIMIT_S):
+                line = await reader.readuntil(b"\n")
+                await self._answer(line, caller)
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return  # hung up, or no request
 
     async def _talk(self, reader: asyncio.StreamReader, caller: Caller) -> None:
         if len(self._clients) > MAX_CLIENTS:

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 Told = dict[str, Any]
 NICENESS = 5
+OOM_SCORE = 500  # proc(5), oom_score_adj; the unit gives the daemon -500
 LONGEST_LINE = 1 << 20  # bytes
 
 
@@ -94,12 +95,19 @@ def serve(work: Callable[[Told, Callable[[Told], None]], Told]) -> None:
     The daemon holds the other end of standard input: when that goes, however, so does the child.
     """
     os.nice(NICENESS)
+    _first_to_go()
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_daemon, daemon=True).start()
     try:
         _say({"done": work(order, lambda told: _say({"told": told}))})
     except ChildFailed as failed:
         _say({"failed": failed.kind, "detail": failed.detail})
+
+
+def _first_to_go() -> None:
+    """When memory is short a job is ended, not the daemon that holds the contactors."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as it:
+        it.write(str(OOM_SCORE))  # suppressed: a kernel without it
 
 
 def _end_with_the_daemon() -> None:

@@ -366,3 +366,37 @@ def test_supplementary_groups_of_a_peer_count() -> None:
                           capture_output=True, text=True).stdout
 
     assert told.split() == [str(one) for one in sorted(groups or os.getgroups())]
+
+
+# --- the socket is open to everybody when systemd makes it ---------------------------------------
+
+
+def test_stranger_is_told_what_is_missing_and_is_let_go(path: Path) -> None:
+    async def story(bench: ApiBench) -> None:
+        line = await bench.connect()
+
+        answer = await line.call("echo", x=1)
+
+        assert answer["error"]["code"] == wire.NOT_PERMITTED
+        assert answer["error"]["data"]["hint"] == "join group cpctl, or use sudo"
+        assert await line.answer() == {}, "one answer, then the end"
+
+    with_server(story, path, rights=lambda peer: Right.NONE)
+
+
+@pytest.mark.parametrize("said", [b"", b"half a line", b"x" * (wire.MAX_LINE + 2)],
+                         ids=["nothing", "half", "too long"])
+def test_strangers_that_stay_keep_nobody_out(said: bytes, path: Path) -> None:
+    strangers = {"yes": True}
+
+    async def story(bench: ApiBench) -> None:
+        for _ in range(60):
+            line = await bench.connect()
+            line.writer.write(said)
+        await bench.until(lambda: len(bench.server._strangers) <= server_module.MAX_STRANGERS)
+        strangers.clear()
+
+        assert await (await bench.connect()).is_alive()
+        assert bench.server._strangers or said.startswith(b"xx")
+
+    with_server(story, path, rights=lambda peer: Right.NONE if strangers else Right.ACT)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cpctl.services.child import ChildFailed, Children
+from cpctl.services.child import OOM_SCORE, ChildFailed, Children
 
 CHILD = """
 import os, sys, time
@@ -21,6 +22,9 @@ def work(order, tell):
         raise ChildFailed("refused", "by order")
     if order.get("breaks"):
         raise RuntimeError("a bug")
+    if order.get("who"):
+        with open("/proc/self/oom_score_adj") as file:
+            return {{"nice": os.nice(0), "oom": int(file.read())}}
     tell({{"step": 1}})
     time.sleep(order.get("sleep_s", 0))
     return {{"sum": order["a"] + order["b"]}}
@@ -46,6 +50,14 @@ def test_a_child_tells_on_the_way_and_answers(module: str) -> None:
     assert ran(module, {"a": 1, "b": 2}, told=heard.append) == {"sum": 3}
 
     assert heard == [{"step": 1}]
+
+
+def test_a_child_steps_back_for_the_daemon_and_goes_first_when_memory_is_short(
+        module: str) -> None:
+    told = ran(module, {"who": True})
+
+    assert told["nice"] > os.nice(0)
+    assert told["oom"] == OOM_SCORE
 
 
 @pytest.mark.parametrize(("order", "kind"), [

@@ -79,3 +79,37 @@ def test_drop_in_of_the_manager_stays_below_what_the_pi_can_count() -> None:
     found.read(FOLDER / "90-cpctl-watchdog.conf")
 
     assert 0 < int(found["Manager"]["RuntimeWatchdogSec"]) < 15
+
+
+def test_daemon_may_ask_whether_the_clock_is_synchronised_and_cannot_set_it() -> None:
+    """ProtectClock= forbids both (systemd.exec(5)); the time would never be trusted then."""
+    lines = lines_of("cpctl.service")
+    allowed = " ".join(line.split("=", 1)[1] for line in lines
+                       if line.startswith("SystemCallFilter=")).split()
+
+    assert "ProtectClock=yes" not in lines
+    assert {"adjtimex", "clock_adjtime"} <= set(allowed)
+    assert "CapabilityBoundingSet=" in lines and "AmbientCapabilities=" in lines
+
+
+def test_what_the_units_name_of_ours_is_there() -> None:
+    from cpctl.cli.daemon import DEFAULT_CONFIG
+
+    root = FOLDER.parent
+    command = next(line for line in lines_of("cpctl.service") if line.startswith("ExecStart="))
+
+    assert DEFAULT_CONFIG in command
+    assert "ListenStream=/run/cpctl/cpctl.sock" in lines_of("cpctl.socket")
+    assert (root / "docs" / "service.md").exists()
+
+
+def test_limits_of_the_unit_leave_room_for_what_the_daemon_and_hw_safe_take() -> None:
+    from cpctl import app_end, slots
+    from cpctl.cli import safe
+
+    unit = dict(line.split("=", 1) for line in lines_of("cpctl.service") if "=" in line)
+    ending_s = app_end.RELEASE_LIMIT_S + 2 * app_end.ENDING_LIMIT_S + app_end.TELL_LIMIT_S
+
+    assert int(unit["TimeoutStopSec"]) > ending_s
+    assert int(unit["TimeoutStopSec"]) > 2 * slots.SAFE_LIMIT_S, "two releases are asked"
+    assert slots.SAFE_LIMIT_S > safe.LIMIT_S
