@@ -106,8 +106,9 @@ def serve(work: Callable[[Told, Callable[[Told], None]], Told]) -> None:
 
 def _first_to_go() -> None:
     """When memory is short a job is ended, not the daemon that holds the contactors."""
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as it:
-        it.write(str(OOM_SCORE))  # suppressed: a kernel without it
+    path = "/proc/self/oom_score_adj"
+    with contextlib.suppress(OSError), open(path, "w", encoding="ascii") as file:
+        file.write(str(OOM_SCORE))  # suppressed: a kernel without it
 
 
 def _end_with_the_daemon() -> None:
