@@ -1,10 +1,21 @@
 """The contract of digital lines (hal/pins.py) through both backends, on a chip in memory."""
 
 import asyncio
+import importlib
+import inspect
 from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
-from support.gpio_world import LIBRARIES, FakeKernel, GpioWorld, wired
+from support.gpio_world import (
+    LIBRARIES,
+    FakeKernel,
+    GpioWorld,
+    LineSettings,
+    fake_gpiod,
+    wired,
+)
 from support.virtual_loop import run
 
 from hal import registry
@@ -318,6 +329,32 @@ def test_a_missing_library_names_the_other_backend(world: GpioWorld) -> None:
 def test_backends_are_found_by_their_name_and_open_nothing() -> None:
     assert isinstance(registry.lines("gpiozero", ""), GpiozeroBank)
     assert isinstance(registry.lines("gpiod", "x"), GpiodBank)
+
+
+def test_the_gpiod_of_these_tests_has_nothing_that_the_library_does_not_have() -> None:
+    real = pytest.importorskip("gpiod")
+    line = importlib.import_module("gpiod.line")
+    fake = fake_gpiod(GpioWorld())
+
+    for name in ("Direction", "Bias", "Value", "Edge"):
+        words = {member.name for member in getattr(fake.line, name)}
+        assert words <= {member.name for member in getattr(line, name)}
+    assert {one.name for one in fields(LineSettings)} <= {
+        one.name for one in fields(real.LineSettings)}
+    wanted = ("set_value", "get_value", "reconfigure_lines", "read_edge_events", "release", "fd")
+    assert [name for name in wanted if not hasattr(real.LineRequest, name)] == []
+    inspect.signature(real.request_lines).bind("/dev/gpiochip0", consumer="cpctl", config={})
+
+
+def test_a_chip_that_is_no_chip_is_told_by_the_library_as_it_is_here(tmp_path: Path) -> None:
+    pytest.importorskip("gpiod")
+    lines = GpiodBank("pinctrl-bcm2711")
+    world = GpioWorld()
+    world.chip = Chip(str(tmp_path / "gpiochip0"), "pinctrl-bcm2711", 58)
+    lines.kernel = FakeKernel(world)
+
+    with pytest.raises(DeviceGone, match=r"contactor 1: GPIO17 .* cannot be had"):
+        lines.output("contactor 1", "GPIO17")
 
 
 @pytest.mark.parametrize(("pin", "number"), [
