@@ -46,6 +46,7 @@ class Bench:
         self.golden = folder / "golden.qcow2"
         self.downloads = folder / "downloads"
         self.cuts = 50
+        self.is_alone = True  # one station has all the power cuts
         self.is_ready = again and self.golden.exists()
         if not self.is_ready:
             shutil.rmtree(folder, ignore_errors=True)

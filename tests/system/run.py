@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.system import scenarios_books as books
@@ -50,11 +51,12 @@ SCENARIOS: dict[str, Entry] = {
     "idle": Entry(measure.idle),
     "pulse": Entry(measure.pulse),
     "trips": Entry(devices.trips),
+    "cuts": Entry(books.cuts, short=True, own=True, off=True),
+    "more_cuts": Entry(books.more_cuts, own=True, off=True),
     "disk_full": Entry(books.disk_full, own=True),
     "upgrade": Entry(package.upgrade, own=True),
     "update": Entry(package.update, own=True),
     "removal": Entry(package.removal, own=True),
-    "cuts": Entry(books.cuts, short=True, own=True, off=True),
 }
 
 
@@ -90,9 +92,10 @@ def main() -> int:
 
 
 def _run(bench: Bench, asked: argparse.Namespace) -> list[Finding]:
-    bench.cuts = asked.cuts or (1 if asked.short else 50)
     chosen = {name: entry for name, entry in SCENARIOS.items()
               if (name in asked.only if asked.only else entry.short or not asked.short)}
+    bench.cuts = asked.cuts or (1 if asked.short else 50)
+    bench.is_alone = "more_cuts" not in chosen
     findings: list[Finding] = []
     if not bench.is_ready:
         with Station(bench.made, bench.folder / "installed", bench.central(),
@@ -101,15 +104,22 @@ def _run(bench: Bench, asked: argparse.Namespace) -> list[Finding]:
             if len(findings) == 1:
                 return findings  # it stopped half-way: there is nothing to go on with
             bench.keep_golden(station)
+    findings += _one_after_the_other(bench, {
+        name: entry for name, entry in chosen.items() if not entry.own})
+    return findings + _side_by_side(bench, {
+        name: entry for name, entry in chosen.items() if entry.own})
+
+
+def _one_after_the_other(bench: Bench, chosen: dict[str, Entry]) -> list[Finding]:
+    """On one station, as long as it is well; alone on the machine, since they measure times."""
+    findings: list[Finding] = []
     station = bench.station("main")
     try:
         for name, entry in chosen.items():
-            if entry.own:
-                with bench.station(name) as own:
-                    findings += _tried(name, bench, own, entry.run, boot=not entry.off)
-                continue
-            if not station.machine.alive():
-                station = bench.station(f"main-{len(findings)}")
+            if station.machine.alive() and not _is_well(station):
+                station.cut()
+            if not station.machine.alive() and station.machine.boots:
+                station = bench.station(f"main-{name}")
             found = _tried(name, bench, station, entry.run, boot=not station.machine.alive())
             findings += found
             if any(one.passed is False for one in found):
@@ -117,6 +127,24 @@ def _run(bench: Bench, asked: argparse.Namespace) -> list[Finding]:
     finally:
         station.cut()
     return findings
+
+
+def _is_well(station: Station) -> bool:
+    try:
+        station.until_status("Available", 10)
+    except Stuck:
+        return False
+    return True
+
+
+def _side_by_side(bench: Bench, chosen: dict[str, Entry]) -> list[Finding]:
+    """Each on a station of its own, two at a time."""
+    def one(name: str) -> list[Finding]:
+        with bench.station(name) as station:
+            return _tried(name, bench, station, chosen[name].run, boot=not chosen[name].off)
+
+    with ThreadPoolExecutor(2) as workers:
+        return [finding for found in workers.map(one, chosen) for finding in found]
 
 
 def _tried(name: str, bench: Bench, station: Station, scenario: Scenario, *, boot: bool = False

@@ -73,6 +73,7 @@ def trips(bench: Bench, station: Station) -> list[Finding]:
     configure(station, devices=SIMULATED + RCD_ONLY, reader="sim",
               more="[sim]\ncar_start_delay_s = 0\n")
     station.until_ready()
+    station.until_status("Available")
     machine.shell(f"nohup /opt/bench/hands trips {RCD} {CONTACTOR} {TRIPS} > /run/trips 2>&1 "
                   "< /dev/null &")
     machine.shell(f"nohup python3 /opt/bench/recharge.py {TRIPS} > /run/recharge 2>&1 "
@@ -126,8 +127,9 @@ def weld(bench: Bench, station: Station) -> list[Finding]:
     closed = station.wires.closed
     station.post.unplug()
     time.sleep(2.0)
-    for words in ("availability 1 inoperative", "clear-fault 1", "availability 1 operative"):
-        station.machine.shell(f"cpctl evse {words}")
+    for words in ("evse availability 1 inoperative", "hw contactor-test 1", "evse clear-fault 1",
+                  "evse availability 1 operative"):
+        station.machine.shell(f"cpctl {words}")
     station.until_status("Available")
     station.charge()
     station.unplug()
@@ -163,12 +165,11 @@ def _health(station: Station, kind: str) -> str:
 
 
 def _card_works(station: Station, what: str, *, anew: bool = False) -> Finding:
-    """A card starts a charge within the limit; the seconds until the reader was well again."""
+    """A card starts a charge within the limit, tapped as soon as the reader is well again."""
     began_s = time.monotonic()
     if anew:
         station.take_card_slot()
     station.until(lambda: _health(station, "reader") == "ok", 60, "the reader is well")
-    well_s = time.monotonic() - began_s
     before = len(station.central.transactions)
     station.post.plug()
     station.until_status("Preparing")
@@ -178,11 +179,12 @@ def _card_works(station: Station, what: str, *, anew: bool = False) -> Finding:
         tries += 1
         station.tap(OTHER_TOKEN, 1.5)
         time.sleep(1.5)
+    took_s = time.monotonic() - began_s
     wrong = "" if station.wires.closed else "no card was read"
     wrong = wrong or _finished(station, before)
-    return Finding(what, wrong or f"a card charges again (tap {tries})", f"{well_s:.1f} s",
+    return Finding(what, wrong or f"a card charges again (tap {tries})", f"{took_s:.1f} s",
                    f"<= {READER_LIMIT_S:g} s",
-                   not wrong and tries <= 2 and well_s <= READER_LIMIT_S)
+                   not wrong and tries <= 2 and took_s <= READER_LIMIT_S)
 
 
 def adapter(bench: Bench, station: Station) -> list[Finding]:
@@ -194,11 +196,10 @@ def adapter(bench: Bench, station: Station) -> list[Finding]:
     station.charge()
     time.sleep(1.0)
     name = machine.shell(f"readlink -f {ADAPTER}").strip()
-    station.post.disconnect()
+    assert station.wires.closed
     began_s = time.monotonic()
-    station.wires.until(CONTACTOR, False, 10)
-    off_s = time.monotonic() - began_s
-    station.central.until(lambda books: books.transactions[before].stopped or True, 1, "")
+    station.post.disconnect()
+    off_s = station.wires.until(CONTACTOR, False, 10).host_s - began_s
     time.sleep(1.0)
     station.take_decoy()
     time.sleep(2.0)
@@ -216,7 +217,7 @@ def adapter(bench: Bench, station: Station) -> list[Finding]:
         wrong += f" it kept its name {name}"
     station.drop_decoy()
     return [Finding("serial adapter pulled while charging",
-                    "coil off, no reading is invented", f"{off_s:.1f} s", "<= 3 s", off_s <= 3),
+                    "coil off, no reading is invented", f"{off_s:.2f} s", "<= 3 s", off_s <= 3),
             Finding("serial adapter back under another name",
                     wrong or f"{name} became {other}; charges again", f"{back_s:.1f} s",
                     passed=not wrong)]

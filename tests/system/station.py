@@ -62,7 +62,8 @@ max_current_a = 32
 phases = 3
 connectors = [{{ id = 1, type = "cType2" }}]
 contactor = {{ driver = "gpio", pin = "GPIO17", feedback_pin = "GPIO27", \
-active_high = {active_high} }}
+active_high = {active_high}, \
+feedback_active_high = {active_low} }}
 {devices}
 {more}
 """
@@ -94,6 +95,7 @@ def configuration(url: str, *, backend: str = "gpiozero", active_high: bool = Tr
                   devices: str = WIRED + INPUTS, more: str = HEARTBEAT) -> str:
     """The station's /etc/cpctl/cpctl.toml: a Raspberry Pi with an EVSE-WB and an SDM630."""
     return CONFIGURATION.format(url=url, backend=backend, active_high=str(active_high).lower(),
+                                active_low=str(not active_high).lower(),
                                 options=options, station=station, adapter=ADAPTER, ocpp=ocpp,
                                 reader=reader, devices=devices, more=more)
 
