@@ -69,10 +69,11 @@ class InputLine(ABC):
 class Lines(ABC):
     """All lines of one GPIO chip through one library. Building touches nothing.
 
-    The chip is found by its label ("pinctrl-bcm2711") when the first line is asked for; an empty
-    label takes the chip of the header of a Raspberry Pi and nothing else. The chip is let go with
-    its last line. Both requests raise DeviceGone (no chip, no such line, taken by somebody else, no
-    library, no permission) and BadConfig.
+    The chip is found by its label ("pinctrl-bcm2711") whenever a line is asked for, and not kept
+    open: one that comes back under another number is found again. An empty label takes the chip of
+    the header of a Raspberry Pi and nothing else. Both requests may come from any thread, and raise
+    DeviceGone (no chip, no such line, taken by somebody else, no library, no permission) and
+    BadConfig.
     """
 
     def __init__(self, chip: str = "") -> None:
