@@ -189,7 +189,8 @@ class Watcher:
             self._ready()
 
     def _make_context(self) -> None:
-        self._states.clear()
+        for reader in tuple(self._states):
+            self._drop(reader)
         code, context = self._call("SCardEstablishContext", self._scard.SCARD_SCOPE_SYSTEM)
         if code != 0:
             raise _Lost(reason(code))

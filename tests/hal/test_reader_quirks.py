@@ -11,7 +11,17 @@ from typing import Any
 
 import pytest
 from support.aio import run
-from support.fake_pcsc import FakePcsc, Step, insert, plug, remove, unplug, wait
+from support.fake_pcsc import (
+    FakePcsc,
+    Step,
+    crash,
+    insert,
+    plug,
+    remove,
+    start,
+    unplug,
+    wait,
+)
 
 from hal import registry
 from hal.contracts import Parts
@@ -87,6 +97,14 @@ def test_a_reader_that_was_unplugged_is_told_about_its_buzzer_again() -> None:
     stage = Stage(ACR122, [insert("04A1B2C3", ACR122), unplug(ACR122), wait(1.0),
                            insert("04A1B2C3", ACR122)], {SILENT: OK}, buzzer=False)
     stage.pcsc._during_naps = [plug(ACR122)]
+
+    assert stage.play() == [SILENT, SILENT]
+
+
+def test_after_a_restart_of_pcscd_the_buzzer_is_set_again() -> None:
+    stage = Stage(ACR122, [insert("04A1B2C3", ACR122), remove(ACR122), crash, wait(2.0),
+                           insert("04A1B2C3", ACR122)], {SILENT: OK}, buzzer=False)
+    stage.pcsc._during_naps = [start]
 
     assert stage.play() == [SILENT, SILENT]
 
