@@ -24,6 +24,7 @@ from cpctl.runtime.care import Fitted, FittedReader
 from cpctl.runtime.clock import TimeSource
 from cpctl.runtime.devices import Devices
 from cpctl.runtime.diary import Diary
+from cpctl.runtime.log import follow
 from cpctl.runtime.loop import Loop
 from cpctl.runtime.supervisor import Notifier
 from cpctl.services.child import Children
@@ -292,6 +293,7 @@ def tell_of_the_station(loop: Loop, notifier: Notifier,
     diary = Diary()
     loop.witness(diary.witness)
     loop.listen(diary.look)
+    follow(diary.sessions)
     if not notifier.is_heard:
         return
     from cpctl.api import pictures

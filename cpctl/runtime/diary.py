@@ -27,11 +27,14 @@ Place = tuple[int | None, FaultCode]  # EVSE (None: the station) and what is wro
 
 
 class Diary:
-    """`witness` is shown each event with its effects, `look` each picture."""
+    """`witness` is shown each event with its effects, `look` each picture.
+
+    `sessions` holds the session that is open, by EVSE: lines that name only the EVSE are of it.
+    """
 
     def __init__(self) -> None:
+        self.sessions: dict[int, int] = {}
         self._faults: dict[Place, FaultPicture] = {}
-        self._sessions: dict[int, int | None] = {}
         self._began_wh: dict[int | None, int] = {}  # register at the begin, by session
 
     def witness(self, event: Event, effects: tuple[Effect, ...]) -> None:
@@ -41,7 +44,8 @@ class Diary:
 
     def _fact(self, fact: Fact) -> None:
         match fact:
-            case SessionOpened():
+            case SessionOpened(session=int(session)):
+                self.sessions[fact.evse] = session
                 log.info("evse=%s session=%s begins", fact.evse, fact.session)
             case TransactionStarted():
                 self._began_wh[fact.session] = fact.register_wh
@@ -54,10 +58,13 @@ class Diary:
                          fact.session, fact.register_wh, spent, fact.reason.value)
             case SessionClosed():
                 log.info("evse=%s session=%s is over, the EVSE is free", fact.evse, fact.session)
+                self.sessions.pop(fact.evse, None)
 
     def look(self, picture: StationPicture) -> None:
         """Faults that came and went since the last picture."""
-        self._sessions = {one.evse: one.session for one in picture.evses}
+        for one in picture.evses:  # also those that a previous life left open
+            if one.session is not None:
+                self.sessions[one.evse] = one.session
         present: dict[Place, FaultPicture] = {(None, one.code): one for one in picture.faults}
         for evse in picture.evses:
             present |= {(evse.evse, one.code): one for one in evse.faults}
@@ -74,7 +81,7 @@ class Diary:
         row = CATALOGUE[code]
         level = logging.ERROR if fault.latched else logging.WARNING
         sentence = f"{row.sentence}{': ' if fault.detail else ''}{fault.detail}; {row.remedy}"
-        session = None if evse is None else self._sessions.get(evse)
+        session = None if evse is None else self.sessions.get(evse)
         if evse is None:
             log.log(level, "code=%s %s", code.value, sentence)
         elif session is None:

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from cpctl.core.values import IdToken
@@ -24,8 +24,8 @@ from hal.values import CardUid
 RING_LINES = 2000
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3,
              logging.CRITICAL: 2}
-_FIELDS = ("evse", "session", "code")
-_FIELD_VALUE = re.compile(r"[0-9]{1,18}|[A-Z][A-Z0-9_]{0,40}")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_FIELDS = {"evse": _NUMBER, "session": _NUMBER, "code": re.compile(r"[A-Z][A-Z0-9_]{0,40}")}
 _PLACE = re.compile(r"(?:\b(evse|session|code)=)?%[-#0 +]*[0-9]*(?:\.[0-9]+)?[a-zA-Z%]")
 _TOKEN_FIELD = re.compile(
     r"""((?:idTag|parentIdTag|token|value)["']?\s*[=:]\s*["'])([^"']{5,64})(["'])""")
@@ -104,23 +104,29 @@ def fields_of(record: logging.LogRecord) -> dict[str, str]:
                  if place[1]}
     found |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
     texts = {name: str(value) for name, value in found.items()}
-    return {name: text for name, text in texts.items() if _FIELD_VALUE.fullmatch(text)}
+    return {name: text for name, text in texts.items() if _FIELDS[name].fullmatch(text)}
 
 
 class Journal(logging.Handler):
     """Each line to systemd's journal with fields. `sendv` is that of systemd-python.
 
-    `instead` takes the lines that the journal does not.
+    `instead` takes the lines that the journal does not. `sessions`: which session is open at an
+    EVSE; a line that names the EVSE alone is of it.
     """
 
     def __init__(self, sendv: Callable[..., None], instead: logging.Handler):
         super().__init__()
         self._sendv = sendv
         self._instead = instead
+        self.sessions: Mapping[int, int] = {}
         self.setFormatter(_Format(journald=False, stamped=False))
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields = [f"CPCTL_{name.upper()}={text}" for name, text in fields_of(record).items()]
+        found = fields_of(record)
+        session = self.sessions.get(int(found.get("evse", "0")))
+        if session is not None:
+            found.setdefault("session", str(session))
+        fields = [f"CPCTL_{name.upper()}={text}" for name, text in found.items()]
         try:
             self._sendv(
                 f"MESSAGE={self.format(record)}", f"PRIORITY={_PRIORITY.get(record.levelno, 6)}",
@@ -153,6 +159,13 @@ def kept_lines() -> tuple[tuple[float, str], ...]:
     rings = (one for one in logging.getLogger().handlers if isinstance(one, Ring))
     ring = next(rings, None)
     return () if ring is None else ring.dated()
+
+
+def follow(sessions: Mapping[int, int]) -> None:
+    """From now on lines about an EVSE get the session that is open there, as a field."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, Journal):
+            handler.sessions = sessions
 
 
 def _journal(instead: logging.Handler) -> logging.Handler:

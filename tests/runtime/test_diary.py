@@ -53,6 +53,27 @@ def test_session_and_transaction_are_told_from_begin_to_end(
     assert all(fields == {"evse": "1", "session": "1"} for _, _, fields in lines)
 
 
+def test_lines_of_the_gate_are_of_the_session_too(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, str]] = []
+    handler = logs.Journal(lambda *fields: sent.append(
+        dict(one.split("=", 1) for one in fields)), logging.NullHandler())
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [*root.handlers, handler])
+
+    async def story(bench: StationBench) -> None:
+        await bench.charge()
+        bench.board.unplug(1)
+        await bench.pass_s(5)
+
+    with_app(story, tmp_path)
+
+    gate = [one for one in sent if one["LOGGER"] == "cpctl.runtime.power_gate"
+            and "CPCTL_EVSE" in one]
+    assert gate and {one.get("CPCTL_SESSION") for one in gate} == {"1"}
+    assert handler.sessions == {}
+
+
 def test_fault_is_told_when_it_comes_and_when_it_goes(
         tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)

@@ -117,6 +117,7 @@ def ours(line: dict[str, str]) -> dict[str, str]:
     ("asked for %s", ("evse=7 session=8 code=RCD_TRIPPED",), {}),
     ("evse=%s is none", ("front\nCPCTL_SESSION=9",), {}),
     ("evse=%s is none", (None,), {}),
+    ("evse=%s session=%s code=%s", ("FRONT", "LAST", 7), {}),
 ], ids=str)
 def test_fields_are_those_that_the_line_names_and_no_text_from_outside(
         root, text: str, args: tuple[object, ...], fields: dict[str, str]) -> None:
@@ -134,6 +135,22 @@ def test_extra_fields_count_too(root) -> None:
     logging.getLogger("cpctl.x").info("by hand", extra={"evse": 4, "code": "METER_LOST"})
 
     assert ours(sent.lines[0]) == {"CPCTL_EVSE": "4", "CPCTL_CODE": "METER_LOST"}
+
+
+def test_line_about_an_evse_is_of_the_session_that_is_open_there(root) -> None:
+    sent, _ = journal(root)
+    sessions = {1: 812}
+    logs.follow(sessions)
+    logger = logging.getLogger("cpctl.x")
+
+    logger.info("evse=%s contactor closed", 1)
+    logger.info("evse=%s session=%s is over", 1, 811)
+    logger.info("evse=%s at rest", 2)
+    logger.info("evse=%s is none", "front")
+    sessions.clear()
+    logger.info("evse=%s at rest", 1)
+
+    assert [one.get("CPCTL_SESSION") for one in sent.lines] == ["812", "811", None, None, None]
 
 
 def test_no_secret_and_no_whole_token_reaches_the_journal(root) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 
 import pytest
 from support import virtual_loop
@@ -33,6 +34,23 @@ def test_power_goes_off_before_any_other_task_is_touched() -> None:
 
     virtual_loop.run(whole())
     assert order == ["loop died", "other ended"]
+
+
+def test_a_reload_bears_the_time_that_the_manager_wants(tmp_path) -> None:
+    """sd_notify(3): MONOTONIC_USEC, in microseconds of CLOCK_MONOTONIC."""
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(address)
+        notifier = Notifier(address)
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        notifier.reloading()
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        notifier.close()
+
+        word, stamp = systemd.recv(4096).decode().splitlines()
+
+    assert word == "RELOADING=1" and stamp.startswith("MONOTONIC_USEC=")
+    assert before <= int(stamp.partition("=")[2]) <= after
 
 
 def test_a_task_started_outside_the_group_is_refused() -> None:
