@@ -118,10 +118,14 @@ class _Job:
     def __init__(self, command: str, done: Callable[[Answer | HalError], None], *, tries: int = 1,
                  wanted: Callable[[], bool] | None = None) -> None:
         self.command = command
-        self.done = done
+        self.waiting = [done]
         self.tries = tries
         self.wanted = wanted
         self.given_up = False
+
+    def done(self, answer: Answer | HalError) -> None:
+        for done in self.waiting:
+            done(answer)
 
 
 class Rapi:
@@ -147,6 +151,7 @@ class Rapi:
         # only the worker touches these
         self._text = b""
         self._number = 0
+        self._told = ""  # why the port is not there
         self.spoiled = 0  # lines that were none, since the start
 
     # --- asking ------------------------------------------------------------------------------
@@ -197,10 +202,11 @@ class Rapi:
             _unwrap(result)
         return _unwrap(results[-1])
 
-    def tell(self, command: str,
+    def tell(self, *commands: str,
              done: Callable[[Answer | HalError], None] = lambda _: None) -> None:
-        """Urgent and not waited for; also from the worker's own thread."""
-        self._submit(_Job(command, done), urgent=True)
+        """Urgent, in this order, and not waited for; also from the worker's own thread. `done` gets
+        the answer to each."""
+        self._submit(*[_Job(one, done) for one in commands], urgent=True)
 
     def close(self, wait_s: float = 2.0) -> None:
         """End the worker and let go of the port. Not from the worker's own thread."""
@@ -217,7 +223,12 @@ class Rapi:
             if self._closing and self._thread is not None:
                 raise DeviceGone(f"{self._name} is being closed")
             self._closing = False
-            (self._urgent if urgent else self._normal).extend(jobs)
+            last = list(self._urgent)[-len(jobs):]
+            if urgent and [one.command for one in last] == [one.command for one in jobs]:
+                for waits, job in zip(last, jobs, strict=True):  # told once, however often ordered
+                    waits.waiting += job.waiting
+            else:
+                (self._urgent if urgent else self._normal).extend(jobs)
             wire = self._wire
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -235,7 +246,7 @@ class Rapi:
             wire = self._make_wire()
             with self._lock:
                 self._wire = wire
-            self._text = b""
+            self._text, self._told = b"", ""
             while not self._closing:
                 job = self._next()
                 if job is not None:
@@ -244,7 +255,8 @@ class Rapi:
                     self._listen(wire)
         except HalError as problem:
             error = problem
-            if not self._closing:
+            if not self._closing and str(problem) != self._told:
+                self._told = str(problem)
                 log.warning("%s: %s", self._name, problem)
         finally:
             self._end(error)

@@ -4,7 +4,8 @@ Decides who may talk and when: urgent requests (coils) first, a pause between ex
 and silence after an error. RTU answers bear no number: a late one would be taken for the answer to
 the next request. So after any error the line stays quiet until it has been silent for a whole
 response time, and for `late_s` no read is sent whose answer could be mistaken for the one still
-owed. The bytes of an exchange are `rtu.py`'s business.
+owed. The bytes of an exchange are `rtu.py`'s business. What must happen waits once however often it
+is ordered, and a device that does not take it is told again once a second, not before the others.
 """
 
 import asyncio
@@ -13,12 +14,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from hal.bus_statistics import BusStatistics
+from hal.busjobs import Answer, Done, Job, Silence
 from hal.errors import DeviceGone, DeviceTimeout, ExceptionAnswer, HalError
-from hal.late import dataclass
 from hal.rtu import (
     READ_COILS,
     READ_INPUT,
@@ -36,9 +37,8 @@ log = logging.getLogger(__name__)
 
 _BACKOFF_FIRST_S = 0.5
 _BACKOFF_LAST_S = 30.0
-_DRAINS = 8  # so often the quiet time is prolonged by bytes that came in it
+_DEAF_S = 1.0  # so often a device that does not take what must happen is told again
 
-Answer = tuple[int, ...]
 OpenPort = Callable[[LineSettings], Any]
 
 
@@ -59,58 +59,6 @@ class _RealClock:
         condition.wait(seconds)
 
 
-@dataclass(eq=False)
-class _Job:
-    """A request in the queue. Without a request: only see that the port is open."""
-
-    request: Request | None
-    urgent: bool
-    tries: int
-    until: float | None  # monotonic; not sent any more after that; None: must be done
-    done: Callable[[Answer | HalError], None]
-    wanted: Callable[[], bool] | None = None  # asked just before it is sent
-    tried: int = 0
-    sent_at: float = 0.0
-    given_up: bool = False
-    answered: bool = False
-
-    def answer(self, result: Answer | HalError) -> None:
-        if not self.answered:
-            self.answered = True
-            self.done(result)
-
-
-@dataclass
-class _Silence:
-    """Why the line keeps quiet: until when, and which answers are still owed."""
-
-    until: float = 0.0
-    drains_left: int = 0
-    owed: dict[tuple[int, int, int], tuple[int, float]] = field(default_factory=dict)
-
-    @property
-    def unsettled(self) -> bool:
-        return self.drains_left > 0
-
-    def begin(self, now: float, quiet_s: float) -> None:
-        self.until, self.drains_left = now + quiet_s, _DRAINS
-
-    def note_owed(self, request: Request, until: float) -> None:
-        if request.look is not None:
-            self.owed[request.look] = (request.start, until)
-
-    def still_owed(self, request: Request, now: float) -> bool:
-        """An answer to an earlier try may have been taken for the one to this request."""
-        _, until = self.owed.get(request.look or (0, 0, 0), (0, 0.0))
-        return now < until
-
-    def ready_at(self, request: Request | None) -> float:
-        """When `request` may be sent without being answered by somebody else's answer."""
-        start, until = self.owed.get(request.look or (0, 0, 0), (0, 0.0)) if request else (0, 0.0)
-        ambiguous = request is not None and start != request.start
-        return max(self.until, until) if ambiguous else self.until
-
-
 class SerialBus:
     """A line by name. Requests come from the event loop, or from any thread by `ask_now`."""
 
@@ -127,19 +75,22 @@ class SerialBus:
         self._open_port = open_port
         self._clock: BusClock = clock or _RealClock()
         self._wake = threading.Condition()
-        self._urgent: deque[_Job] = deque()
-        self._normal: deque[_Job] = deque()
+        self._urgent: deque[Job] = deque()
+        self._normal: deque[Job] = deque()
         self._thread: threading.Thread | None = None
         self._closing = False
         self._listener: FrameListener | None = None
         self._statistics: dict[int, BusStatistics] = {}
         # Only the worker touches what follows.
         self._exchange: Exchange | None = None
-        self._silence = _Silence()
+        self._silence = Silence()
         self._free_at = 0.0
         self._reopen_at = 0.0
         self._backoff_s = _BACKOFF_FIRST_S
         self._lost_because = ""
+        # Addresses that did not take what must happen, and when it is tried again.
+        self._deaf: dict[int, float] = {}
+        self._others_turn = False
 
     # --- asking ---------------------------------------------------------------------------
 
@@ -207,7 +158,7 @@ class SerialBus:
     def tell_now(
         self,
         request: Request,
-        done: Callable[[Answer | HalError], None] = lambda _: None,
+        done: Done = lambda _: None,
         *,
         wait_s: float | None = None,
         tries: int = 1,
@@ -274,19 +225,23 @@ class SerialBus:
     def _submit(
         self,
         request: Request | None,
-        done: Callable[[Answer | HalError], None],
+        done: Done,
         *,
         urgent: bool,
         tries: int | None,
         wait_s: float | None,
         wanted: Callable[[], bool] | None = None,
-    ) -> _Job:
+    ) -> Job:
         until = None if wait_s is None else self._clock.monotonic() + wait_s
         passes = urgent and request is not None and request.look is None
-        job = _Job(request, passes, tries or self.settings.tries, until, done, wanted)
+        job = Job(request, passes, tries or self.settings.tries, until, [done], wanted)
         with self._wake:
             if self._closing:
                 raise DeviceGone(f"{self.name} is closed")
+            waiting = self._waiting_like(job)
+            if waiting is not None:
+                waiting.waiting.append(done)
+                return waiting
             if passes:
                 self._urgent.append(job)
             elif urgent:
@@ -301,7 +256,15 @@ class SerialBus:
             self._wake.notify_all()
         return job
 
-    def _longest_exchange_s(self, job: _Job) -> float:
+    def _waiting_like(self, job: Job) -> Job | None:
+        """The same order, still waiting and with no other one to that place behind it."""
+        if not job.must_happen:
+            return None
+        last = next((one for one in reversed(self._urgent) if one.place == job.place), None)
+        same = last is not None and last.must_happen and last.request == job.request
+        return last if same else None
+
+    def _longest_exchange_s(self, job: Job) -> float:
         return 5.0 + job.tries * (3 * self.settings.timeout_s + self.settings.lateness_s)
 
     def _work(self) -> None:
@@ -314,7 +277,7 @@ class SerialBus:
         finally:
             self._end()
 
-    def _next(self) -> _Job | None:
+    def _next(self) -> Job | None:
         """The next job that may be sent now; waits for it. None when the bus is closed."""
         with self._wake:
             while not self._closing:
@@ -324,20 +287,33 @@ class SerialBus:
                 self._clock.wait(self._wake, wait_s)
             return None
 
-    def _choose(self) -> tuple[_Job | None, float | None]:
+    def _choose(self) -> tuple[Job | None, float | None]:
         now = self._clock.monotonic()
-        if self._urgent:
-            return self._urgent.popleft(), None
-        if not self._normal:
-            return None, None
+        for job in self._urgent:
+            if not self._is_deaf(job):
+                self._urgent.remove(job)
+                return job, None
+        first, second = self._urgent, self._normal
+        if self._others_turn:
+            first, second = second, first
         soonest = float("inf")
-        for job in self._normal:
-            ready_at = max(self._free_at, self._silence.ready_at(job.request))
+        for job in (*first, *second):
+            ready_at = max(self._free_at, self._silence.ready_at(job.request), self._again_at(job))
             if job.given_up or now >= ready_at:
-                self._normal.remove(job)
+                lane = self._urgent if job.urgent else self._normal
+                lane.remove(job)
+                self._others_turn = job.urgent
                 return job, None
             soonest = min(soonest, ready_at)
-        return None, soonest - now
+        return None, None if soonest == float("inf") else soonest - now
+
+    def _is_deaf(self, job: Job) -> bool:
+        return job.request is not None and job.request.address in self._deaf
+
+    def _again_at(self, job: Job) -> float:
+        if not job.urgent or job.request is None:
+            return 0.0
+        return self._deaf.get(job.request.address, 0.0)
 
     def _end(self) -> None:
         if self._exchange is not None:
@@ -353,7 +329,7 @@ class SerialBus:
 
     # --- one job --------------------------------------------------------------------------
 
-    def _serve(self, job: _Job) -> None:
+    def _serve(self, job: Job) -> None:
         now = self._clock.monotonic()
         if job.given_up or (job.until is not None and now > job.until):
             job.answer(DeviceTimeout(f"{self.name}: too many requests, this one waited too long"))
@@ -370,7 +346,7 @@ class SerialBus:
         except HalError as error:
             self._failed(job, error)
 
-    def _exchanged(self, exchange: Exchange, job: _Job) -> Answer:
+    def _exchanged(self, exchange: Exchange, job: Job) -> Answer:
         if job.request is None:
             return ()
         job.tried += 1
@@ -380,6 +356,7 @@ class SerialBus:
         finally:
             now = self._clock.monotonic()
             self._free_at = now + self.settings.pause_s
+        self._deaf.pop(job.request.address, None)
         self._count(job.request.address, lambda s: s.answered((now - began) * 1000))
         if self._silence.still_owed(job.request, began):
             # What came may be the late answer to an earlier try: that of this one is owed then.
@@ -387,7 +364,7 @@ class SerialBus:
             self._note_owed(job)
         return answer
 
-    def _failed(self, job: _Job, error: HalError) -> None:
+    def _failed(self, job: Job, error: HalError) -> None:
         now = self._clock.monotonic()
         self._count(job.request.address if job.request else 0, lambda s: s.failed(error))
         if isinstance(error, DeviceGone):
@@ -395,6 +372,7 @@ class SerialBus:
             job.answer(error)
             return
         self._silence.begin(now, self.settings.timeout_s)
+        self._note_deaf(job, error, now)
         if not isinstance(error, ExceptionAnswer):
             self._note_owed(job)
         if job.tried < job.tries and not isinstance(error, ExceptionAnswer):
@@ -403,12 +381,20 @@ class SerialBus:
             return
         job.answer(_with_tries(self.name, error, job.tried))
 
-    def _note_owed(self, job: _Job) -> None:
+    def _note_deaf(self, job: Job, error: HalError, now: float) -> None:
+        if job.request is None:
+            return
+        if not isinstance(error, DeviceTimeout):
+            self._deaf.pop(job.request.address, None)
+        elif job.must_happen and (self._is_deaf(job) or job.tried >= job.tries):
+            self._deaf[job.request.address] = now + _DEAF_S
+
+    def _note_owed(self, job: Job) -> None:
         if job.request is not None:
             given_up_at = job.sent_at + self.settings.timeout_s
             self._silence.note_owed(job.request, given_up_at + self.settings.lateness_s)
 
-    def _put_back(self, job: _Job, *, behind: bool = False) -> None:
+    def _put_back(self, job: Job, *, behind: bool = False) -> None:
         lane = self._urgent if job.urgent else self._normal
         with self._wake:
             if behind:
@@ -429,7 +415,7 @@ class SerialBus:
         self._silence.drains_left -= 1
         return True
 
-    def _never_unanswered(self, job: _Job) -> None:
+    def _never_unanswered(self, job: Job) -> None:
         with self._wake:
             waiting = job in self._urgent or job in self._normal
         if not waiting:

@@ -17,16 +17,18 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from hal.busjobs import Answer
 from hal.contracts import Contactor, Option, Parts
 from hal.errors import BadConfig, DeviceGone, DeviceTimeout, HalError
 from hal.rtu import READ_COILS, READ_DISCRETE, WRITE_COIL, Request
-from hal.serialbus import Answer, SerialBus
+from hal.serialbus import SerialBus
 
 NS_PER_S = 1_000_000_000
 LOOK_NS = NS_PER_S // 10  # how old a look may be before the next is asked for, while it moves
 STEADY_LOOK_NS = 4 * NS_PER_S // 10  # and while it is where it was ordered
 OFF_TRIES = 3  # a release is harmless when it is sent twice; closing is not tried again
 STALE_NS = 3 * NS_PER_S  # a board that was not seen for so long does not answer
+WAIT_MOST_S = 1.0  # everything else stands still as long
 
 
 class Switch(Contactor):
@@ -70,6 +72,7 @@ class Switch(Contactor):
         # The last look: replaced as a whole by the bus's thread, so that none is half of another.
         self._look: _Look | None = None
         self._asked_ns: int | None = None  # when the look that is under way was asked for
+        self._unheard = False  # it left us waiting: waited for again once it was heard
 
     def _energise(self) -> None:
         self._look, self._on = None, True
@@ -82,7 +85,12 @@ class Switch(Contactor):
     def _read_feedback(self) -> bool | None:
         """The auxiliary contact, else None. Raises DeviceGone when the relay is not as ordered,
         DeviceTimeout when the board has not been heard."""
-        look = self._look or self._look_now()
+        look = self._look
+        if look is None and self._unheard:
+            self._look_soon()
+            raise DeviceTimeout(f"{self.name}: the relay board does not answer; check A/B wiring "
+                                "and its supply")
+        look = look or self._look_now()
         age_ns = self._mono_ns() - look.at_ns
         if age_ns > STALE_NS:
             raise DeviceTimeout(
@@ -100,7 +108,14 @@ class Switch(Contactor):
     def _order(self, *, on: bool) -> None:
         """Off stays in the queue until it is sent, whether or not that is waited for."""
         request = Request(int(self.options["address"]), WRITE_COIL, self._coil, values=(int(on),))
+        if self._unheard and not on:
+            self._bus.tell_now(request, self._hear, tries=OFF_TRIES)
+            raise DeviceTimeout(f"{self.name}: ordered off, and the relay board does not answer")
         self._ask(request, must_happen=not on)
+
+    def _hear(self, answer: Answer | HalError) -> None:
+        if not isinstance(answer, HalError):
+            self._unheard = False
 
     def _look_now(self) -> _Look:
         """The first look since the relay was ordered: worth waiting for."""
@@ -117,6 +132,7 @@ class Switch(Contactor):
 
         def done(answer: Answer | HalError) -> None:
             self._asked_ns = None
+            self._hear(answer)
             if self._look is before and not isinstance(answer, HalError):
                 self._look = _Look(self._meaning(answer), now_ns)  # not switched meanwhile
 
@@ -137,12 +153,16 @@ class Switch(Contactor):
             self._is_of_the_relay() or bool(self.options["feedback_closed_on"]))
 
     def _ask(self, request: Request, *, must_happen: bool) -> Answer:
-        wait_s = 2 * self._bus.settings.timeout_s + 0.1  # with an exchange that is under way
+        # with an exchange that is under way
+        wait_s = min(2 * self._bus.settings.timeout_s + 0.1, WAIT_MOST_S)
         try:
-            return self._bus.ask_now(request, wait_s=wait_s, must_happen=must_happen,
-                                     tries=OFF_TRIES if must_happen else 1)
+            answer = self._bus.ask_now(request, wait_s=wait_s, must_happen=must_happen,
+                                       tries=OFF_TRIES if must_happen else 1)
         except HalError as error:
+            self._unheard = isinstance(error, DeviceTimeout)
             raise type(error)(f"{self.name}: {error}") from error
+        self._unheard = False
+        return answer
 
 
 class _Look:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from hal.contracts import ControlPilot, Option, Parts
-from hal.errors import BadConfig, BadReading, DeviceGone, ExceptionAnswer, HalError
+from hal.errors import BadConfig, BadReading, DeviceGone, DeviceTimeout, ExceptionAnswer, HalError
 from hal.late import dataclass
 from hal.rtu import READ_HOLDING, WRITE_REGISTERS, Request
 from hal.serialbus import SerialBus
@@ -43,6 +43,7 @@ VEHICLE: Mapping[int, PilotState] = {
 LOOKS = 3  # how often it is looked whether a written offer is on the pilot
 TRIES = 2
 CUT_TRIES = 3  # a cut is harmless when it is sent twice
+CUT_WAIT_MOST_S = 1.0  # everything else stands still as long
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Pilot(ControlPilot):
         self._boot_refused = False
         self._turned_off = True  # the command to turn off may stand
         self._asked_off = False  # why the board says it is off has been asked
+        self._unheard = False  # it left a cut waiting: waited for again once it was heard
 
     async def open(self) -> None:
         """Learn units and limits, and see that the board offers nothing after its own start."""
@@ -115,13 +117,13 @@ class Pilot(ControlPilot):
 
     async def offer(self, offer: Offer) -> None:
         """Confirmed by register 1000 holding it and 1001 showing no more."""
-        per_amp = await self._learned()
         order = self._order = object()
         self._ordered = None
 
         def wanted() -> bool:
             return order is self._order
 
+        per_amp = await self._learned()
         units = self._units(offer, per_amp)
         if units:
             await self._turn_on(wanted)
@@ -138,12 +140,27 @@ class Pilot(ControlPilot):
         self._ordered, self._turned_off = 0, True
         off = Request(self._address, WRITE_REGISTERS, COMMAND, values=(TURN_OFF,))
         nothing = Request(self._address, WRITE_REGISTERS, CURRENT, values=(0,))
-        wait_s = 3 * self._bus.settings.timeout_s + 0.1  # with an exchange that is under way
         try:
             self._bus.tell_now(off, tries=CUT_TRIES)
-            self._bus.ask_now(nothing, wait_s=wait_s, must_happen=True, tries=CUT_TRIES)
+            if self._unheard:
+                self._bus.tell_now(nothing, self._hear, tries=CUT_TRIES)
+                raise DeviceTimeout("ordered off, and the board does not answer")
+            self._wait_for(nothing)
         except HalError as error:
             raise self._named(error) from error
+
+    def _wait_for(self, cut: Request) -> None:
+        # with an exchange that is under way
+        wait_s = min(3 * self._bus.settings.timeout_s + 0.1, CUT_WAIT_MOST_S)
+        try:
+            self._bus.ask_now(cut, wait_s=wait_s, must_happen=True, tries=CUT_TRIES)
+        except DeviceTimeout:
+            self._unheard = True
+            raise
+
+    def _hear(self, answer: tuple[int, ...] | HalError) -> None:
+        if not isinstance(answer, HalError):
+            self._unheard = False
 
     # --- learning ----------------------------------------------------------------------------
 
@@ -192,6 +209,7 @@ class Pilot(ControlPilot):
 
     async def _status(self) -> Status:
         words = await self._asked(Request(self._address, READ_HOLDING, CURRENT, STATUS_WORDS))
+        self._unheard = False
         status = Status(*words)
         if status.vehicle not in VEHICLE or not 1 <= status.evse_state <= OFF:
             raise BadReading(f"{self.name}: vehicle state {status.vehicle}, EVSE state "

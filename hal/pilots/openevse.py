@@ -19,8 +19,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from hal.aside import aside
 from hal.contracts import ControlPilot, Option, Parts
-from hal.errors import BadReading, DeviceGone, HalError
+from hal.errors import BadReading, DeviceGone, DeviceTimeout, HalError
 from hal.late import dataclass
 from hal.rapi import Answer, Rapi, SerialWire, Wire, number_of
 from hal.values import Offer, OfferKind, PilotReading, PilotState
@@ -78,6 +79,7 @@ class Pilot(ControlPilot):
         self._set_a = 0  # the current that goes with it
         self._restarted = self._stuck = False
         self._pulse_ns: int | None = None
+        self._unheard = False  # it left a cut waiting: waited for again once it was heard
 
     def make_wire(self) -> Wire:
         """Opens the port, in the thread of its line."""
@@ -93,8 +95,8 @@ class Pilot(ControlPilot):
 
     async def close(self) -> None:
         line, self._line = self._line, None
-        if line is not None:
-            line.close()
+        if line is not None:  # it ends when the board has answered, or not
+            await aside(line.close, f"close {self.name}")
 
     async def read(self) -> PilotReading:
         """Feeds the board's supervision too: who reads is the daemon's own cycle.
@@ -133,9 +135,23 @@ class Pilot(ControlPilot):
         self._order = object()
         self._ordered = Offer(OfferKind.NONE)
         try:
-            self._opened().ask_now("FD", "FS", wait_s=CUT_WAIT_S, tries=3)
+            if self._unheard:
+                self._opened().tell("FD", "FS", done=self._hear)
+                raise DeviceTimeout("ordered off, and the board does not answer")
+            self._wait_for("FD", "FS")
         except HalError as error:
             raise self._named(error) from error
+
+    def _wait_for(self, *cut: str) -> None:
+        try:
+            self._opened().ask_now(*cut, wait_s=CUT_WAIT_S, tries=3)
+        except DeviceTimeout:
+            self._unheard = True
+            raise
+
+    def _hear(self, answer: Answer | HalError) -> None:
+        if not isinstance(answer, HalError):
+            self._unheard = False
 
     def stuck(self) -> bool | None:
         return self._stuck
@@ -197,6 +213,7 @@ class Pilot(ControlPilot):
 
     async def _status(self) -> Status:
         answer = await self._asked("GS")
+        self._unheard = False
         return self._status_of(answer.words)
 
     def _status_of(self, words: tuple[str, ...]) -> Status:
@@ -265,7 +282,7 @@ class Pilot(ControlPilot):
             elif answer.ok and answer.words:
                 self._heard(("AT", answer.words[0], *answer.words[2:3]))
 
-        line.tell("GS", done)
+        line.tell("GS", done=done)
 
     def _lost(self, error: HalError) -> None:
         self._push(PilotReading(None))

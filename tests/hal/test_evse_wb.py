@@ -320,3 +320,55 @@ def test_a_cut_that_nobody_confirms_is_told(make):
 
     with pytest.raises(HalError, match="pilot 1"):
         bench.pilot.cut()
+
+
+# --- a board that does not answer a cut ----------------------------------------------------------
+
+
+def seconds_waited(bench):
+    """For how long a cut keeps everybody waiting."""
+    waits = []
+    ask_now = bench.bus.ask_now
+
+    def watched(*arguments, wait_s, **words):
+        waits.append(wait_s)
+        return ask_now(*arguments, wait_s=wait_s, **words)
+
+    bench.bus.ask_now = watched
+    with pytest.raises(DeviceTimeout):
+        bench.pilot.cut()
+    bench.bus.ask_now = ask_now
+    return sum(waits)
+
+
+def test_a_board_that_does_not_answer_a_cut_is_waited_for_once(make):
+    bench = make()
+    run(bench.pilot.open())
+    run(bench.pilot.offer(amps(16.0)))
+    bench.lose()
+
+    waited = [seconds_waited(bench) for _ in range(30)]
+    bench.restore()
+    run(bench.pilot.open())
+
+    assert 0.0 < waited[0] <= 1.0
+    assert set(waited[1:]) == {0.0}
+    assert bench.board.offered_a == 0.0
+    bench.lose()
+    assert seconds_waited(bench) > 0.0  # it had been heard
+
+
+def test_a_cut_before_the_board_is_known_stops_an_offer_that_waits_for_that(make):
+    bench = make()
+
+    async def story():
+        offering = asyncio.ensure_future(bench.pilot.offer(amps(16.0)))
+        await asyncio.sleep(0)
+        await asyncio.get_running_loop().run_in_executor(None, bench.pilot.cut)
+        await asyncio.gather(offering, return_exceptions=True)
+        return offering.exception()
+
+    refused = run(story())
+
+    assert isinstance(refused, HalError)
+    assert bench.board.offered_a == 0.0

@@ -1,7 +1,9 @@
 """The relay on a Modbus board: the lease, the feedback of its inputs, its place in the queue."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from support.aio import run
@@ -44,6 +46,9 @@ class Bench:
     def pass_time(self, seconds: float) -> None:
         self.now_ns += round(seconds * 1e9)
         self.deadman.check()
+        for _ in range(2):  # a board that is heard again is told first what it did not take
+            with contextlib.suppress(HalError):
+                self.settle()
 
     def lose(self) -> None:
         self.board.silent = True
@@ -198,3 +203,92 @@ def test_a_line_that_is_not_configured_is_a_mistake_of_the_configuration():
         registry.build("contactor", "modbus_relay", "contactor 1", 1,
                        {"bus": "rs485-2", "address": 4, "channel": 1},
                        Parts(deadman=DeadMan(thread=False)))
+
+
+# --- a board that does not answer any more -------------------------------------------------------
+
+
+def silent(make):
+    """One that was closed and fell silent, so that its release is owed."""
+    bench = make()
+    bench.contactor.close(2.0)
+    bench.board.silent = True
+    with pytest.raises(DeviceTimeout):
+        bench.contactor.open()
+    return bench
+
+
+def waited_for(bench, act):
+    """Seconds for which the one who asks stands still."""
+    waits = []
+    ask_now = bench.bus.ask_now
+
+    def watched(*arguments, wait_s, **words):
+        waits.append(wait_s)
+        return ask_now(*arguments, wait_s=wait_s, **words)
+
+    bench.bus.ask_now = watched
+    with pytest.raises(HalError):
+        act()
+    bench.bus.ask_now = ask_now
+    return sum(waits)
+
+
+def test_a_board_that_left_us_waiting_is_not_waited_for_again(make):
+    bench = silent(make)
+
+    assert waited_for(bench, bench.contactor.open) == 0.0
+    assert waited_for(bench, bench.contactor.feedback) == 0.0
+
+
+def test_a_board_is_waited_for_again_once_it_was_heard(make):
+    bench = silent(make)
+    bench.board.silent = False
+    bench.pass_time(1.0)
+    bench.contactor.close(2.0)
+    bench.contactor.open()
+    bench.board.silent = True
+
+    assert 0.0 < waited_for(bench, bench.contactor.open) <= 1.0
+
+
+def test_a_slow_line_keeps_nobody_waiting_for_longer_than_a_second(make):
+    bench = make()
+    bench.bus.settings = replace(SETTINGS, timeout_s=5.0)
+    bench.board.silent = True
+
+    assert waited_for(bench, lambda: bench.contactor.close(2.0)) <= 2.0  # on, and off again
+
+
+def test_a_silent_board_leaves_the_line_to_the_others(make):
+    bench = silent(make)
+    other = RelayBoard(address=5)
+    first = bench.board.answer
+    bench.line.device = lambda request: other.answer(request) or first(request)
+    off = Request(4, 5, 2, values=(0,))
+
+    def again(result):
+        if isinstance(result, DeviceTimeout):
+            with contextlib.suppress(DeviceGone):  # the bench is put away
+                bench.bus.tell_now(off, again, tries=3)
+
+    bench.bus.tell_now(off, again, tries=3)
+    for _ in range(20):
+        assert run(bench.bus.ask(Request(5, 1, 0), wait_s=1.5)) == (0,)
+
+
+def test_a_release_that_waits_is_in_the_queue_once(make):
+    bench = silent(make)
+    before = len(bench.line.requests)
+
+    for _ in range(50):
+        bench.contactor.parts.deadman.owe(bench.contactor)
+        with pytest.raises(HalError):
+            bench.contactor.open()
+    bench.board.silent = False
+    bench.pass_time(1.0)
+    bench.settle()
+
+    offs = [one for one in bench.line.requests[before:] if one[1] == 5]
+    assert not bench.coil()
+    assert len(offs) < 10

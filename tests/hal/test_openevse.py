@@ -421,3 +421,51 @@ def test_a_cut_that_nobody_confirms_is_told_and_stays_in_the_queue(make):
     bench.wire.settle()
 
     assert bench.board.offered_a == 0
+
+
+# --- a board that does not answer a cut ----------------------------------------------------------
+
+
+def seconds_waited(bench):
+    """For how long a cut keeps everybody waiting."""
+    waits = []
+    line = bench.pilot._line
+    ask_now = line.ask_now
+
+    def watched(*commands, wait_s, **words):
+        waits.append(wait_s)
+        return ask_now(*commands, wait_s=wait_s, **words)
+
+    line.ask_now = watched
+    with pytest.raises(DeviceTimeout):
+        bench.pilot.cut()
+    line.ask_now = ask_now
+    return sum(waits)
+
+
+def test_a_board_that_does_not_answer_a_cut_is_waited_for_once(make):
+    bench = make()
+    bench.board.silent = True
+
+    waited = [seconds_waited(bench) for _ in range(50)]
+    bench.board.silent = False
+    bench.wire.settle()
+    told = len(bench.board.commands)
+    bench.read()
+
+    assert 0.0 < waited[0] <= 1.0
+    assert set(waited[1:]) == {0.0}
+    assert told < 20  # what waits in the queue waits there once
+    bench.board.silent = True
+    assert seconds_waited(bench) > 0.0  # it had been heard
+
+
+def test_a_port_that_is_gone_is_told_once_however_often_a_cut_tries(make, caplog):
+    bench = make()
+    bench.wire.unplug()
+
+    for _ in range(20):
+        with pytest.raises(DeviceGone):
+            bench.pilot.cut()
+
+    assert len([one for one in caplog.records if one.levelname == "WARNING"]) <= 2
