@@ -7,7 +7,7 @@ Plug, claim, faults and meter move here; power and lock in `power.py`, the trans
 from dataclasses import replace
 from typing import assert_never
 
-from cpctl.core import contactor_test, metering, power, sharing, transaction
+from cpctl.core import contactor_test, metering, overcurrent, power, sharing, transaction
 from cpctl.core.effects import Authorize, Effect, Keep, Record, Show
 from cpctl.core.events import (
     AuthorizationAnswered,
@@ -81,7 +81,7 @@ def on_device(evse: Evse, event: DeviceEvent, around: Around, now: Now, settings
         case PilotChanged():
             return on_pilot(evse, event, now, settings)
         case MeterRead():
-            return on_meter(evse, event, around, now)
+            return on_meter(evse, event, around, now, settings)
         case OfferConfirmed(offer=offer, number=number):
             return sharing.confirmed(evse, offer, number, now), ()
         case LockReported():
@@ -166,6 +166,7 @@ def _unplugged(evse: Evse, now: Now, settings: Settings) -> Evse:
     """The car is gone: the transaction ends, or waits for it; an unused claim is abandoned."""
     evse = replace(evse, plug=replace(evse.plug, since=now.mono_ns, expired=False))
     evse = power.retried_lock(power.without_fault(evse, FaultCode.CONTACTOR_DID_NOT_CLOSE))
+    evse = overcurrent.forgiven(evse)
     if settings.flag("session.stop_on_unplug"):
         evse = transaction.ending(evse, StopReason.EV_DISCONNECTED, "EVDeparted", now)
     if evse.transaction.state is TxState.NONE and evse.holder is None:
@@ -176,7 +177,7 @@ def _unplugged(evse: Evse, now: Now, settings: Settings) -> Evse:
 # --- the meter -----------------------------------------------------------------------------------
 
 
-def on_meter(evse: Evse, event: MeterRead, around: Around, now: Now) -> Moved:
+def on_meter(evse: Evse, event: MeterRead, around: Around, now: Now, settings: Settings) -> Moved:
     """A reading came: what cannot be true is a fault, and the last good register stands."""
     measured = event.asked_mono_ns if event.asked_mono_ns is not None else now.mono_ns
     meter, plausible = metering.taken(evse, event.reading, measured, now,
@@ -189,7 +190,8 @@ def on_meter(evse: Evse, event: MeterRead, around: Around, now: Now) -> Moved:
     evse = replace(evse, meter=meter)
     if counts_idle:
         return power.welded(evse, now, "the meter counts with the coil off")
-    return evse, ()
+    evse, exceeded = overcurrent.watched(evse, now, settings, around.nominal_voltage_v)
+    return power.with_fault(evse, FaultCode.OVER_CURRENT, now, exceeded) if exceeded else (evse, ())
 
 
 # --- faults --------------------------------------------------------------------------------------

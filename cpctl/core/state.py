@@ -166,6 +166,7 @@ class Meter:
 
     `suspect`: one that cannot; a second in line with it makes a new beginning, but never inside a
     transaction. `idle_wh` and `idle_rises` watch a register that counts with the coil off.
+    `over_since`: since when (mono ns) the car has drawn more than its offer; None: it does not.
     """
 
     good: MeterReading | None = None
@@ -175,6 +176,7 @@ class Meter:
     idle_wh: int | None = None
     idle_last_wh: int = 0
     idle_rises: int = 0
+    over_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
