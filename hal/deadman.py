@@ -21,8 +21,7 @@ from hal.late import dataclass
 log = logging.getLogger(__name__)
 
 NS_PER_S = 1_000_000_000
-RETRY_NS = NS_PER_S // 4  # between two tries to open what would not open, doubled up to the most
-RETRY_MOST_NS = NS_PER_S
+RETRY_NS = NS_PER_S // 4  # between two tries to open what would not open
 
 
 class Leased(Protocol):
@@ -66,7 +65,6 @@ class DeadMan:
         self.listener = listener
         self._leases: dict[Leased, _Lease] = {}
         self._failing: set[Leased] = set()
-        self._failures: dict[Leased, int] = {}  # of opening, since it was last closed or opened
         self._changed = threading.Condition(threading.Lock())
         self._thread: threading.Thread | None = None
         self._ending = thread  # nobody watches before start()
@@ -105,7 +103,6 @@ class DeadMan:
             deadline_ns = self._monotonic_ns() + int(lease_s * NS_PER_S)
             self._leases[contactor] = _Lease(deadline_ns, deadline_ns)
             self._failing.discard(contactor)
-            self._failures.pop(contactor, None)
             self._changed.notify()
 
     def renew(self, contactor: Leased, lease_s: float) -> bool:
@@ -130,10 +127,7 @@ class DeadMan:
         """A release failed: its lease counts as lapsed, and it is tried again until it works."""
         with self._changed:
             now_ns = self._monotonic_ns()
-            failures = self._failures.get(contactor, 0)
-            self._failures[contactor] = failures + 1
-            pause_ns = min(RETRY_NS << min(failures, 8), RETRY_MOST_NS)
-            self._leases[contactor] = _Lease(now_ns, now_ns + pause_ns)
+            self._leases[contactor] = _Lease(now_ns, now_ns + RETRY_NS)
             self._changed.notify()
 
     def has_lapsed(self, contactor: Leased) -> bool:
@@ -170,7 +164,6 @@ class DeadMan:
                 self._tell(contactor, error)
             return False
         self._failing.discard(contactor)
-        self._failures.pop(contactor, None)
         log.log(logging.INFO if self._ending else logging.ERROR,
                 "%s: opened by the dead-man, its lease was not renewed", contactor.name)
         self._tell(contactor, None)

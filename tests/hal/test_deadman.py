@@ -351,20 +351,3 @@ def test_closing_renewing_and_opening_from_many_threads_never_locks_up(seed: int
     assert stuck == []
     assert not any(coil.on for coil in coils)
     deadman.stop()
-
-
-def test_a_release_that_fails_for_long_is_tried_once_a_second(hands: Hands) -> None:
-    coil = hands.coil()
-    coil.close(lease_s=1.0)
-    coil.broken = DeviceGone
-
-    for _ in range(200):
-        hands.pass_time(0.05)
-    at_first = coil.releases
-    for _ in range(200):
-        hands.pass_time(0.05)
-
-    assert coil.releases - at_first == 10
-    coil.broken = None
-    hands.pass_time(1.0)
-    assert not coil.on
