@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 from cpctl.core.events import (
     ContactorReported,
@@ -61,6 +62,7 @@ class PowerGate:
                  refresh: Callable[[int], None], heartbeat: Heartbeat | None = None):
         self._pulse = Pulse(
             heartbeat, mono_ns=mono_ns, later=later, changed=self._heartbeat_changed,
+            dropped=self._heartbeat_dropped,
             needed=lambda: any(map(is_active, self._paths.values())))
         #: told which EVSE's board has been ordered off: nothing is on offer there any more
         self.on_cut: Callable[[int], None] = lambda evse: None
@@ -81,14 +83,16 @@ class PowerGate:
 
     def release_all(self, why: str) -> None:
         """Open everything now, whoever asks; one contactor that fails does not spare the others."""
-        for path in self._paths.values():
-            self._release(path, (why,))
+        with ExitStack() as each:  # a driver's bug comes out only when all were tried
+            for path in reversed(self._paths.values()):
+                each.callback(self._release, path, (why,))
 
     def make_safe(self) -> None:
         """First act of a start: coils off, before anything is read or told."""
-        for path in self._paths.values():
-            self._de_energise(path)
-            self._begin_settling(path)
+        with ExitStack() as each:
+            for path in reversed(self._paths.values()):
+                each.callback(self._begin_settling, path)
+                each.callback(self._de_energise, path)
 
     def release(self, evse: int, why: str) -> None:
         """The core wants power off. Done before this returns; the number follows as an event."""
@@ -459,6 +463,11 @@ class PowerGate:
                 self._post(DeviceLost(path.layout.id, "contactor", str(error)))
             elif not path.lost:
                 self._post(DeviceFound(path.layout.id, "contactor"))
+            self._reconsider(path)
+
+    def _heartbeat_dropped(self) -> None:
+        """The next edge may energise what is closed: it opens before."""
+        for path in self._paths.values():
             self._reconsider(path)
 
     # --- the tick ----------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from hal.errors import HalError
 log = logging.getLogger(__name__)
 
 BEAT_S = 0.2  # between two edges
+LATE_NS = NS_PER_S // 2  # edges further apart may have let the relay drop
 AGAIN_S = 5.0  # how often an output that cannot be driven is tried again
 
 
@@ -32,18 +33,22 @@ Later = Callable[[float, Callable[[], None]], Timer]
 
 class Pulse:
     """`needed()`: something is closed or may be soon. `changed(error)` is told when the output can
-    not be driven (an error), and when it can be again (None)."""
+    not be driven (an error), and when it can be again (None); `dropped()` before an edge after
+    which the relay may pull in anew."""
 
     def __init__(self, heartbeat: Heartbeat | None, *, mono_ns: Callable[[], int], later: Later,
-                 needed: Callable[[], bool], changed: Callable[[HalError | None], None]):
+                 needed: Callable[[], bool], changed: Callable[[HalError | None], None],
+                 dropped: Callable[[], None]):
         self._heartbeat = heartbeat
         self._mono_ns = mono_ns
         self._later = later
         self._needed = needed
         self._changed = changed
+        self._dropped = dropped
         self._timer: Timer | None = None
         self._answered_ns = 0
         self._since_ns: int | None = None  # the first beat of those that go on now
+        self._last_ns = 0
         self._lost = False
 
     def answered(self) -> None:
@@ -66,6 +71,9 @@ class Pulse:
     def _beat(self) -> None:
         assert self._heartbeat is not None
         self._timer = None
+        if self._since_ns is not None and self._mono_ns() - self._last_ns > LATE_NS:
+            self._since_ns = None
+            self._dropped()
         silent = self._mono_ns() - self._answered_ns > ANSWER_LIMIT_NS
         try:
             if silent or not self._needed():
@@ -73,6 +81,7 @@ class Pulse:
                 self._heartbeat.rest()
             else:
                 self._heartbeat.beat()
+                self._last_ns = self._mono_ns()
                 if self._since_ns is None:
                     self._since_ns = self._mono_ns()
                 self._timer = self._later(BEAT_S, self._beat)

@@ -824,6 +824,21 @@ def test_there_is_one_tick_for_all() -> None:
     assert bench.refreshed == [1]
 
 
+@pytest.mark.parametrize("act", ["release_all", "make_safe"])
+def test_a_bug_in_one_driver_spares_no_other_contactor(act: str) -> None:
+    bench = GateBench(evses=(1, 2))
+    bench.charging(2)
+
+    def stumble() -> None:
+        raise ZeroDivisionError
+
+    bench.switches[1]._release = stumble  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        bench.gate.release_all("end") if act == "release_all" else bench.gate.make_safe()
+
+    assert not bench.coil(2)
+
+
 def test_release_all_at_rest_is_numbered_too() -> None:
     bench = GateBench()
     bench.gate.make_safe()

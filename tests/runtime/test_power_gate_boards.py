@@ -522,3 +522,25 @@ def test_a_silent_loop_starves_the_relay() -> None:
 
     assert bench.relay.at_rest
     assert bench.gate.objections(1) != ()
+
+
+def test_a_loop_that_stood_still_until_the_relay_dropped_opens_before_it_feeds_again() -> None:
+    bench = GateBench(heartbeat=True)
+    bench.ready()
+    bench.gate.energise(1, 0)
+    bench.advance(1.05)
+    assert bench.relay is not None
+    assert bench.coil()
+    fed = []
+    beat = bench.relay.beat
+
+    def watched() -> None:
+        fed.append(bench.coil())
+        beat()
+
+    bench.relay.beat = watched  # type: ignore[method-assign]
+    bench.stall(0.7)
+    bench.advance(1.0)
+
+    assert fed and not any(fed)
+    assert bench.last(PowerReleased).reasons == ("heartbeat_starting",)

@@ -20,9 +20,11 @@ class Bench:
         self.count = 0
         self.needed = self.answers = True
         self.told: list[HalError | None] = []
+        self.dropped: list[int] = []  # after how many edges the relay may have let go
         self.relay = Relay(lambda: self.now_ns)
         self.pulse = Pulse(self.relay, mono_ns=lambda: self.now_ns, later=self.later,
-                           needed=lambda: self.needed, changed=self.told.append)
+                           needed=lambda: self.needed, changed=self.told.append,
+                           dropped=lambda: self.dropped.append(len(self.relay.beats)))
 
     def later(self, delay_s: float, call: Callable[[], None]) -> HandTimer:
         self.count += 1
@@ -107,6 +109,31 @@ def test_a_loop_that_does_not_answer_starves_it_and_feeds_it_again_when_it_does(
     assert bench.pulse.objections() == ()
 
 
+def test_an_edge_that_comes_too_late_counts_as_the_first_and_is_told_before_it() -> None:
+    bench = Bench()
+    bench.advance(2.0)
+    beats = len(bench.relay.beats)
+
+    bench.now_ns += S * 8 // 10  # the loop stands still
+    bench.advance(0.05)
+
+    assert bench.dropped == [beats]
+    assert bench.pulse.objections() == ("heartbeat_starting",)
+    bench.advance(1.0)
+    assert bench.pulse.objections() == ()
+
+
+def test_an_edge_that_is_only_somewhat_late_changes_nothing() -> None:
+    bench = Bench()
+    bench.advance(2.0)
+
+    bench.now_ns += S // 4
+    bench.advance(0.1)
+
+    assert bench.dropped == []
+    assert bench.pulse.objections() == ()
+
+
 def test_an_output_that_cannot_be_driven_is_told_once_and_tried_again() -> None:
     bench = Bench()
     bench.advance(1.0)
@@ -139,7 +166,8 @@ def test_an_output_that_is_lost_while_it_rests_is_found_without_anybody_needing_
 
 def test_without_a_relay_nothing_is_objected_to() -> None:
     pulse = Pulse(None, mono_ns=lambda: 0, later=lambda delay_s, call: HandTimer(),
-                  needed=lambda: True, changed=lambda error: None)
+                  needed=lambda: True, changed=lambda error: None,
+                  dropped=lambda: None)
 
     pulse.answered()
 
