@@ -281,8 +281,9 @@ class Pilot(ControlPilot):
             raise self._named(error) from error
 
     async def _asked(self, request: Request | None) -> tuple[int, ...]:
+        """Before the meters of the line: a pilot that was not read for 1 s opens the contactor."""
         try:
-            return await self._bus.ask(request, tries=TRIES)
+            return await self._bus.ask(request, tries=TRIES, urgent=True)
         except HalError as error:
             raise self._named(error) from error
 

@@ -256,6 +256,25 @@ def test_a_noisy_answer_is_asked_again_and_silence_is_told(make):
         run(bench.pilot.read())
 
 
+def test_a_look_at_the_pilot_passes_what_waits_on_the_line(make):
+    bench = make()
+    run(bench.pilot.open())
+    bench.board.reads.clear()
+
+    async def story():
+        with bench.bus._wake:  # the worker stands still
+            others = [asyncio.create_task(bench.bus.read_registers(1, 2000 + i, 1, function=3))
+                      for i in range(3)]
+            await asyncio.sleep(0)
+            look = asyncio.create_task(bench.pilot.read())
+            await asyncio.sleep(0)
+        await asyncio.gather(look, *others)
+
+    run(story())
+
+    assert bench.board.reads == [(1000, 8), (2000, 1), (2001, 1), (2002, 1)]
+
+
 def test_a_line_that_is_not_configured_is_a_mistake_of_the_configuration():
     with pytest.raises(BadConfig, match="no serial line 'rs485-2'"):
         registry.build("pilot", "evse_wb", "pilot 1", 1, {"bus": "rs485-2"}, Parts())
