@@ -438,6 +438,8 @@ class PowerGate:
         return closed
 
     def _lose(self, path: PowerPath, error: HalError) -> None:
+        if path.trial is not None:
+            path.trial.stop("contactor_lost")  # what was not seen is not proved
         if not path.lost:
             path.lost = True
             log.error("evse=%s %s", path.layout.id, error)

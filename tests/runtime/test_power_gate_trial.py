@@ -372,3 +372,23 @@ def test_one_path_is_tested_while_the_other_charges() -> None:
 
     assert outcome(bench).reasons == ()
     assert bench.coil(2)
+
+
+@pytest.mark.parametrize("from_s", [0.0, 0.2, 0.45])
+def test_test_whose_auxiliary_contact_cannot_be_read_proves_nothing(from_s: float) -> None:
+    bench = empty()
+    switch = bench.switches[1]
+    if from_s:
+        bench.gate.test(1, 0)
+        bench.advance(from_s)
+
+    def gone() -> bool | None:
+        raise HalError("contactor 1: the line of its contact is gone")
+
+    switch._read_feedback = gone  # type: ignore[method-assign]
+    if not from_s:
+        bench.gate.test(1, 0)
+    bench.advance(2.0)
+
+    assert not bench.coil()
+    assert outcome(bench).reasons[:1] == ("contactor_lost",)
