@@ -267,6 +267,23 @@ def test_an_input_works_again_when_its_chip_is_back(
     assert heard == [False]
 
 
+@pytest.mark.parametrize("library", ["gpiod", "gpiozero"])
+def test_edges_that_end_where_they_began_are_no_news(
+        library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = InputBench(library, monkeypatch)
+    heard: list[bool] = []
+    bench.input.listen(heard.append)
+
+    bench.world.drive(RCD, None)
+    bench.mend()
+    bench.trip()
+    bench.world.drive(RCD, bench.good)
+    bench.trip()
+    bench.close()
+
+    assert heard == [False]
+
+
 def test_an_input_costs_no_wake_up_while_nothing_moves(
         library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = InputBench(library, monkeypatch)
@@ -501,9 +518,11 @@ def test_the_timer_of_a_pulse_that_ended_stops_no_later_one(
 
         def start(self) -> None: ...
 
-        def cancel(self) -> None: ...
+        def cancel(self) -> None:
+            cancelled.append(self)
 
     timers: list[Held] = []
+    cancelled: list[Held] = []
     bench = MotorBench("gpiod", monkeypatch)
     bench.lock.timer = Held  # type: ignore[attr-defined]
 
@@ -517,6 +536,19 @@ def test_the_timer_of_a_pulse_that_ended_stops_no_later_one(
         return still
 
     assert run(story())
+    assert cancelled == timers
+
+
+def test_two_orders_at_once_never_drive_a_motor_both_ways(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = MotorBench("gpiod", monkeypatch)
+
+    async def story() -> None:
+        await asyncio.gather(bench.lock.lock(), bench.lock.unlock())
+
+    run(story())  # the bench would object
+
+    assert not (bench.high(LOCK) or bench.high(UNLOCK))
 
 
 def test_no_pulse_may_be_longer_than_two_seconds() -> None:
@@ -574,7 +606,6 @@ def test_a_heartbeat_that_was_lost_begins_anew_at_rest(
 
     world.restore()
     world.wires[25].trace.clear()
-    beat.rest()
     beat.beat()
 
     assert world.wires[25].trace == [False, True]
