@@ -312,7 +312,7 @@ class Rapi:
         self._number = self._number % 255 + 1
         wire.write(framed(f"${command} :{self._number:02X}"))
         end = wire.monotonic() + ANSWER_S
-        while (left_s := end - wire.monotonic()) > 0:
+        while (left_s := end - wire.monotonic()) > 0 and not self._closing:
             for line in self._lines(wire.read(left_s)):
                 answer = self._sort(line, self._number)
                 if answer is not None:

@@ -1,6 +1,7 @@
 """The OpenEVSE driver against a board written from its document, on a port whose time jumps."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,7 @@ from hal import registry
 from hal.contracts import Parts
 from hal.errors import BadReading, DeviceGone, DeviceTimeout, HalError
 from hal.pilots.openevse import Pilot
-from hal.rapi import unframed
+from hal.rapi import Rapi, unframed
 from hal.values import NO_OFFER, UNAVAILABLE, Offer, OfferKind, PilotReading, PilotState
 
 B, C = PilotState.B, PilotState.C
@@ -358,6 +359,28 @@ def test_a_lost_port_is_told_at_once_and_opened_again(make):
 
     assert told == PilotReading(None)
     assert bench.read().state is PilotState.A
+
+
+def test_closing_does_not_wait_for_an_answer_that_does_not_come():
+    class Patient(FakeWire):
+        """Waits as a port does, until something comes or it is woken."""
+
+        def read(self, wait_s):
+            with self._changed:
+                self._changed.wait_for(lambda: self._coming or self._woken)
+                self._woken = False
+                came, self._coming = self._coming, b""
+                return came
+
+    wire = Patient(OpenEvseBoard())
+    wire.board.silent = True
+    line = Rapi("patient", wire.open, heard=lambda words: None, lost=lambda error: None,
+                idle=lambda: None, idle_s=None)
+    line.tell("GS")
+
+    line.close(wait_s=30.0)
+
+    assert "rapi patient" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_closing_twice_or_before_opening_is_harmless(make):
