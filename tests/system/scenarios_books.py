@@ -15,7 +15,7 @@ from tests.system.wires import CONTACTOR, Wires
 
 SEED = 20260
 BOOTING_S = 12.0  # a cut in this time after the start finds no daemon yet
-BUSY_S = 12.0  # and one in this time after it was online finds it charging, mostly
+BUSY_S = 15.0  # and one in this time after it was online finds it charging, mostly
 ROUNDING_WH = 2  # of one transaction: both registers are whole Wh
 
 FILL = """\
@@ -128,7 +128,8 @@ class Cuts:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._until_s = 0.0
-        self._seen = 0
+        self._seen = 0  # changes of the lines in this boot
+        self._told = 0  # statuses before this boot
 
     def run(self) -> None:
         try:
@@ -143,6 +144,7 @@ class Cuts:
     def _one(self) -> str:
         """Boot, charge, cut; what was going on then."""
         station = self.station
+        connections = station.central.system.connections
         station.machine.start()
         began_s = time.monotonic()
         station.plug_adapter()
@@ -153,7 +155,9 @@ class Cuts:
             return "booting"
         station.wires = Wires(station.machine, told=lambda _: station.post.count())
         self._seen = 0
-        station.central.until_online(240)
+        station.central.until(lambda _: station.central.system.connections > connections, 240,
+                              "the station again")
+        self._told = len(station.central.books.statuses)
         self._until_s = time.monotonic() + self._random.uniform(0.2, BUSY_S)
         phase = "idle"
         while phase != "cut" and time.monotonic() < self._until_s:
@@ -174,15 +178,20 @@ class Cuts:
             time.sleep(0.02)
         return True
 
+    def _status(self) -> str:
+        """What the connector's status was told to be last, in this boot."""
+        told = self.station.central.books.statuses[self._told:]
+        return next((str(one["status"]) for one in reversed(told) if one["connectorId"] == 1), "")
+
     def _charge(self) -> str:
         """One charge, as far as it gets."""
         station = self.station
-        wires, books = station.wires, station.central.books
+        wires = station.wires
         assert wires is not None and station.card is not None
         token = self._random.choice((TOKEN, OTHER_TOKEN))
-        self._wait(lambda: books.status(1) == "Available")
+        self._wait(lambda: self._status() == "Available")
         station.post.plug()
-        if not self._wait(lambda: books.status(1) == "Preparing"):
+        if not self._wait(lambda: self._status() == "Preparing"):
             return "cut"
         station.card.insert(token)
         self._wait(lambda: wires.closed, 4.0)

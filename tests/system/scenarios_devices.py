@@ -5,6 +5,7 @@ import time
 
 from tests.system.bench import Bench, configure
 from tests.system.findings import Finding, within
+from tests.system.say import say
 from tests.system.station import (
     ADAPTER,
     OTHER_TOKEN,
@@ -81,9 +82,10 @@ def trips(bench: Bench, station: Station) -> list[Finding]:
     began_s = time.monotonic()
     done = 0
     while done < TRIPS and time.monotonic() - began_s < 1500:
-        time.sleep(5)
+        time.sleep(20)
         lines = machine.read("/run/trips").split("\n")
         done = len(lines) - 1
+        say(f"  {done} trips")
         if "nothing" in lines[-2:][0]:
             break
     micros = sorted(int(line) for line in machine.read("/run/trips").split() if

@@ -29,20 +29,18 @@ def upgrade(bench: Bench, station: Station) -> list[Finding]:
     station.charge()
     station.unplug()
     at_rest(station)
-    machine.shell("ip link set eth0 down")  # from here on nothing can be told
-    time.sleep(1.0)
+    machine.shell("cpctl ocpp disconnect")  # from here on nothing can be told
     station.charge()
     station.unplug(60)
     station.charge()
     time.sleep(1.0)
+    waiting = (station.status() or {}).get("journal", {}).get("waiting")
     before = machine.shell(f"sha256sum {CONFIG}")
     machine.shell(f"mkdir -p {PAYLOAD}; mountpoint -q {PAYLOAD} || mount -o ro /dev/vdb {PAYLOAD}")
     began_s = time.monotonic()
     machine.shell(f"{APT} install -y {PAYLOAD}/cpctl_{NEW}_amd64.deb", 600)
     took_s = time.monotonic() - began_s
     after = machine.shell(f"sha256sum {CONFIG}")
-    waiting = (station.status() or {}).get("journal", {}).get("waiting")
-    machine.shell("ip link set eth0 up; ip route add default via 10.0.2.2", check=False)
     station.until_ready(120)
     station.unplug()
     at_rest(station)
