@@ -138,14 +138,17 @@ def kept(folder: Path) -> Outputs | None:
             return None
         backend, chip = found["gpio"]
         return Outputs(tuple(_output(*one) for one in found["outputs"]), (backend, chip),
-                       found["serial"], str(found["boot"]))
-    except (OSError, ValueError, TypeError, KeyError):
+                       {name: dict(one) for name, one in found["serial"].items()},
+                       str(found["boot"]))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def _output(kind: str, driver: str, name: str, evse: int | None, options: dict[str, Any]) -> Output:
     if kind not in ("contactor", "pilot", "heartbeat", "lock"):
         raise ValueError(kind)
+    if not (isinstance(driver, str) and isinstance(name, str) and isinstance(evse, int | None)):
+        raise ValueError(f"{driver!r} {name!r} {evse!r}")
     return Output(kind, driver, name, evse, dict(options))
 
 

@@ -43,9 +43,11 @@ def drive(file: str, screen: Screen, *, wait_s: float = 0.0) -> int:
     until = time.monotonic() + wait_s
     hands = _Hands(lambda: time.monotonic() < until)
     home = os.environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd's, for the service
-    if home:
-        hands.drive_kept(Path(home))
-    problems = _by_configuration(hands, Path(file), Path(home) if home else None)
+    try:
+        if home:
+            hands.drive_kept(Path(home))
+    finally:  # whatever was wrong with that
+        problems = _by_configuration(hands, Path(file), Path(home) if home else None)
     return _tell(screen, hands.outcomes, problems)
 
 
@@ -120,7 +122,7 @@ class _Hands:
             return
         try:
             parts = outputs.parts()
-        except (HalError, ImportError) as error:
+        except (HalError, ImportError, TypeError) as error:  # kept by another release
             self.outcomes += [(one.name, str(error)) for one in outputs.outputs]
             return
         self._drive_all(_built(outputs, parts, self.outcomes))

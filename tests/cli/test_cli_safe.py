@@ -1,6 +1,7 @@
 """`cpctl hw safe` drives every output to its safe level, without a daemon, whatever is wrong."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -475,3 +476,40 @@ def test_device_that_fails_is_tried_again_by_the_event_loop() -> None:
             raise DeviceGone("no such line")
 
     assert not module._went_off_at_once("contactor", Gone())
+
+
+# --- kept by another release ---------------------------------------------------------------------
+
+
+def _strange(change: Callable[[dict[str, Any]], None], home: Path) -> None:
+    """What another release keeps where ours would keep contactor 1 at output 7."""
+    keep(home, evse(1, output=7, pilot="fake"))
+    path = home / app_outputs.FILE
+    found = json.loads(path.read_text())
+    change(found)
+    path.write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize("by_systemd", [True, False])
+@pytest.mark.parametrize("change", [
+    lambda kept: kept.update(serial={"rs485": {"port": "/dev/null", "of_tomorrow": 1}}),
+    lambda kept: kept.update(serial={"rs485": 7}),
+    lambda kept: kept.update(serial=7),
+    lambda kept: kept.update(gpio=["of_tomorrow", ""]),
+    lambda kept: kept.update(outputs=[["contactor", 7, "contactor 1", 1, {}]]),
+    lambda kept: kept.update(outputs=[["contactor", "fake", "contactor 1", 1, {"of": "old"}]]),
+    lambda kept: kept.update(outputs=[["contactor", "none", "contactor 1", [], {}]]),
+    lambda kept: kept.update(outputs=[["heartbeat", "fake", None, None, {"pin": 7}]]),
+    lambda kept: kept.clear(),
+], ids=range(9))
+def test_what_another_release_kept_keeps_no_output_from_being_driven(
+        safe: Safe, home: Path, monkeypatch: pytest.MonkeyPatch, by_systemd: bool,
+        change: Callable[[dict[str, Any]], None]) -> None:
+    if by_systemd:
+        monkeypatch.setenv("STATE_DIRECTORY", str(home))
+    _strange(change, home)
+
+    safe(evse(1, pilot="fake") + evse(2))
+
+    assert {"contactor 1 prepared at 1", "contactor 1 released", "contactor 2 released",
+            "pilot 1 offers nothing"} <= set(World.did)
