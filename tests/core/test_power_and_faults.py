@@ -536,3 +536,19 @@ def test_settings_of_a_running_world_may_change() -> None:
     with_settings(world, **{"sampling.interval_s": 5})
 
     assert world.settings.integer("sampling.interval_s") == 5
+
+
+def test_lock_that_is_being_opened_when_the_contactor_welds_is_not_tried_again() -> None:
+    world = World(LOCKED)
+    world.lock_answers = False
+    world.boot()
+    world.advance(1)
+    tried = [one for one in world.log if isinstance(one, ef.UnlockPlug)]
+    assert tried, "at rest, with nothing plugged in, the lock is opened"
+
+    world.place().welds = True
+    world.tell(ev.ContactorReported(1, closed=True, welded=True))
+    world.advance(60)
+
+    assert [one for one in world.log if isinstance(one, ef.UnlockPlug)] == tried
+    assert not any(one.code is FaultCode.LOCK_JAMMED for one in world.evse().faults)
