@@ -102,7 +102,7 @@ class FirmwareSpec(NamedTuple):
 
 
 class GpioSpec(NamedTuple):
-    backend: str = "gpiozero"
+    backend: str = "gpiod"
     chip: str = ""
 
 
@@ -497,7 +497,7 @@ def _firmware(one: Section) -> FirmwareSpec:
 
 
 def _gpio(one: Section) -> GpioSpec:
-    spec = GpioSpec(one.text("backend", "gpiozero", choices=("gpiozero", "gpiod")),
+    spec = GpioSpec(one.text("backend", "gpiod", choices=("gpiod", "gpiozero")),
                     one.text("chip"))
     one.done()
     return spec

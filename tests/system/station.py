@@ -90,7 +90,7 @@ pin = "GPIO25"
 """
 
 
-def configuration(url: str, *, backend: str = "gpiozero", active_high: bool = True,
+def configuration(url: str, *, backend: str = "gpiod", active_high: bool = True,
                   options: str = "", station: str = "", ocpp: str = "", reader: str = "pcsc",
                   devices: str = WIRED + INPUTS, more: str = HEARTBEAT) -> str:
     """The station's /etc/cpctl/cpctl.toml: a Raspberry Pi with an EVSE-WB and an SDM630."""
