@@ -365,16 +365,13 @@ def make_safe(root: str, words: list[str]) -> int:
     Counts no start and changes nothing: it is called after every end, and at boot. Raises
     NoRelease.
     """
-    import subprocess
-
     limit_s = SAFE_LIMIT_S + _wait_s(words)
     codes = []
     for version in _drivers(root)[:2]:
         program = os.path.join(folder(root, version), *PROGRAM)
         try:
-            code = subprocess.run([sys.executable, program, *words], timeout=limit_s,
-                                  check=False).returncode
-        except (OSError, subprocess.TimeoutExpired) as error:
+            code = _run([sys.executable, program, *words], limit_s)
+        except OSError as error:
             say(f"release {version} does not drive the outputs to their safe level: {error}")
             code = 1
         if code == 0:
@@ -383,6 +380,24 @@ def make_safe(root: str, words: list[str]) -> int:
     if not codes:
         raise NoRelease(f"{root}: no release can be started; install the package again")
     return codes[0] if codes[0] > 0 else 1
+
+
+def _run(words: list[str], limit_s: float) -> int:
+    """The exit code of a process; negative: the signal that ended it. Raises TimeoutError, OSError.
+
+    A coil may wait for it: importing subprocess would take as long as the interpreter's start.
+    """
+    process = os.posix_spawn(words[0], words, os.environ)
+    end = time.monotonic() + limit_s
+    while True:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= end:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            raise TimeoutError(f"no end within {limit_s:g} s")
+        time.sleep(0.02)
 
 
 def _wait_s(words: list[str]) -> float:
