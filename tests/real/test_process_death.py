@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from support.service_double import Service, service
+from support.service_double import LIMIT_S, Service, memory_room, service
 
 pytestmark = pytest.mark.real
 
@@ -26,7 +26,6 @@ def end_of_the_session(one: Service) -> tuple[bool, str]:
                          ids=lambda one: one.name)
 def test_killed_process_leaves_the_line_on_and_the_service_drives_it_off(
         number: signal.Signals, tmp_path: Path) -> None:
-    """SIGKILL is also how the kernel ends a process for want of memory."""
     with service(tmp_path) as one:
         one.start()
         one.charge()
@@ -40,6 +39,26 @@ def test_killed_process_leaves_the_line_on_and_the_service_drives_it_off(
         assert "contactor 1: safe" in one.stop_post_said
         assert end_of_the_session(one) == (True, "Reboot")
         assert one.level() == "off"
+
+
+def test_process_that_is_out_of_memory_leaves_the_line_on_and_the_service_drives_it_off(
+        tmp_path: Path) -> None:
+    """The kernel itself ends it, at a limit as the unit's MemoryMax."""
+    with service(tmp_path, watchdog_s=LIMIT_S) as one:
+        one.start()
+        one.charge()
+        assert one.process is not None
+        try:
+            with memory_room(one.process.pid, 150):
+                one.die(signal.SIGRTMIN)
+        except OSError as error:
+            pytest.skip(f"no limit to the memory can be set here: {error}")
+        after_death = one.level()
+        one.stop_post()
+
+        assert one.process.returncode == -signal.SIGKILL
+        assert (after_death, one.level()) == ("on", "off")
+        assert end_of_the_session(one) == (True, "Reboot")
 
 
 def test_stopped_process_is_ended_by_the_watchdog(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ contactor = {{ driver = "line", pin = "{folder}/line" }}
 meter = {{ driver = "sim" }}
 """
 # USR1: the event loop stands still. USR2: the interpreter does, for sum() never lets go of it.
+# RTMIN: it eats memory, but no more than a machine has.
 PROGRAM = """\
 import signal, sys, time
 sys.path[:0] = {path!r}
@@ -74,6 +75,8 @@ load = registry.load
 registry.load = lambda kind, driver: Line if driver == "line" else load(kind, driver)
 signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600))
 signal.signal(signal.SIGUSR2, lambda *_: sum(range(1 << 60)))
+eaten = []
+signal.signal(signal.SIGRTMIN, lambda *_: eaten.extend(b"x" * (1 << 20) for _ in range(600)))
 from cpctl.cli.main import main
 sys.exit(main())
 """
@@ -83,6 +86,22 @@ def unit(name: str = "cpctl.service") -> dict[str, str]:
     """The last value of each key of a unit."""
     lines = (ROOT / "systemd" / name).read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and line[0] not in "#;[")
+
+
+@contextmanager
+def memory_room(pid: int, mib: int) -> Iterator[None]:
+    """`pid` may use so much memory and no more, as by the unit's MemoryMax. Raises OSError where
+    no group of processes can be made."""
+    v1 = Path("/sys/fs/cgroup/memory")
+    group = (v1 if v1.exists() else Path("/sys/fs/cgroup")) / f"cpctl-test-{pid}"
+    group.mkdir()
+    try:
+        limit = group / ("memory.limit_in_bytes" if v1.exists() else "memory.max")
+        limit.write_text(str(mib << 20))
+        (group / "cgroup.procs").write_text(str(pid))
+        yield
+    finally:
+        group.rmdir()
 
 
 class Service:
@@ -231,4 +250,4 @@ def service(folder: Path, *, watchdog_s: float | None = None) -> Iterator[Servic
         one.close()
 
 
-__all__ = ["ClientError", "Service", "service", "unit"]
+__all__ = ["LIMIT_S", "ClientError", "Service", "memory_room", "service", "unit"]
