@@ -225,6 +225,14 @@ def test_an_rcd_at_the_board_is_an_input_only_where_one_is_fitted(make):
     assert run(without.pilot.read()).alarms == ()
 
 
+def test_an_rcd_that_is_being_tested_protects_nobody(make):
+    bench = make(rcd=True)
+    run(bench.pilot.open())
+    bench.board.rcd_test = True
+
+    assert run(bench.pilot.read()).alarms == ("rcd",)
+
+
 def test_a_fitted_rcd_is_asked_for_in_the_configuration_once(make):
     bench = make(EvseWbBoard(config=ALLOWS_D | 1 << 13), rcd=True)
 

@@ -152,6 +152,23 @@ def test_looks_follow_each_other_in_peace_and_cost_the_loop_nothing(make):
     assert len(bench.board.frames) == frames + 1  # the one of `settle`
 
 
+def test_a_look_from_before_the_relay_was_switched_does_not_count(make):
+    bench = make()
+    bench.contactor.close(2.0)
+    bench.feedback()
+    asked = []
+    tell_now = bench.bus.tell_now
+    bench.bus.tell_now = lambda request, done, **words: asked.append(done)
+    bench.now_ns += 500_000_000
+    bench.contactor.feedback()
+    bench.bus.tell_now = tell_now
+
+    bench.contactor.open()
+    asked[0]((1,))  # closed, as it was when that was asked
+
+    assert bench.contactor.feedback() is False
+
+
 def test_a_board_that_falls_silent_is_told(make):
     bench = make()
     bench.contactor.close(2.0)

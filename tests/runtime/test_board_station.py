@@ -38,8 +38,10 @@ class Board(BoardPilot):
         super().__init__(name, evse)
         self.alarms: tuple[str, ...] = ()
         self.takes_s = 0.05
+        self.read_s = 0.0
 
     async def read(self) -> PilotReading:
+        await asyncio.sleep(self.read_s)
         if self.gone:
             raise DeviceGone("pilot 1: does not answer")
         return PilotReading(self.state, alarms=self.alarms)
@@ -58,8 +60,10 @@ class Meter(EnergyMeter):
 
 class Wire(Inputs):
     state = True
+    read_s = 0.0
 
     async def good(self) -> bool:
+        await asyncio.sleep(self.read_s)
         return self.state
 
 
@@ -332,5 +336,31 @@ def test_an_input_known_to_board_and_wire_is_as_old_as_the_older_word() -> None:
         assert not world.board.closed
         assert world.of(PowerReleased)[0].reasons == ("rcd_stale",)
         assert world.of(PilotChanged)[-1].state is C
+
+    play(story, wired=("rcd",))
+
+
+def test_a_reading_is_as_old_as_the_question_for_it() -> None:
+    async def story(world: World) -> None:
+        await world.charging()
+
+        world.board.read_s = 0.9
+        await asyncio.sleep(4.0)
+
+        assert not world.board.closed
+        assert world.of(PowerReleased)[0].reasons[0] == "pilot_stale"
+
+    play(story)
+
+
+def test_a_safety_input_is_as_old_as_the_question_for_it() -> None:
+    async def story(world: World) -> None:
+        await world.charging()
+
+        world.wires[1, "rcd"].read_s = 0.9
+        await asyncio.sleep(4.0)
+
+        assert not world.board.closed
+        assert world.of(PowerReleased)[0].reasons == ("rcd_stale",)
 
     play(story, wired=("rcd",))

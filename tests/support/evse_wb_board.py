@@ -32,7 +32,7 @@ class EvseWbBoard:
         self.car = PilotState.A
         self.set_current = 0
         self.command = 0
-        self.diode_failed = self.rcd_error = False
+        self.diode_failed = self.rcd_error = self.rcd_test = False
         self.off_at_rest = False  # firmware that calls "nothing on offer" off
         self.silent = False
         self.stubborn = False  # takes what is written and does not act on it
@@ -90,6 +90,7 @@ class EvseWbBoard:
         off = self.disabled or (self.off_at_rest and not self._on_pilot)
         state = 3 if off else 2 if self._on_pilot else 1
         flags = self.relay | self.diode_failed << 1 | self.rcd_error << 5
+        flags |= self.rcd_test << 4
         vehicle = VEHICLE.get(self.car, 1)
         return (self.set_current, self._on_pilot, vehicle, self.cable_a, self.command,
                 self.firmware, state, flags, 0, 0)
