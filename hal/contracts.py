@@ -16,6 +16,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hal.deadman import DeadMan
+from hal.errors import BadConfig
 from hal.late import dataclass
 from hal.values import CardUid, MeterReading, Offer, PilotReading
 
@@ -61,6 +62,12 @@ class Parts:
     board: Board | None = None
     deadman: DeadMan | None = None
     monotonic_ns: Callable[[], int] | None = None
+
+    def digital(self, owner: str) -> Lines:
+        """The digital lines that `owner` is built on. Raises BadConfig where there are none."""
+        if self.lines is None:
+            raise BadConfig(f"{owner}: there are no digital lines; see [gpio]")
+        return self.lines
 
 
 class Device(ABC):  # noqa: B024 - what is abstract is said by each contract

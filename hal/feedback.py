@@ -10,7 +10,7 @@ from typing import Any
 
 from hal.contracts import Option, Parts
 from hal.errors import DeviceGone
-from hal.pins import InputLine, lines_of
+from hal.pins import InputLine
 
 
 def feedback_options(contact: str, told: str) -> tuple[Option, ...]:
@@ -45,7 +45,7 @@ class Feedback:
         if not self._pin:
             return None
         if self._line is None:
-            self._line = lines_of(self._owner, self._parts).input(
+            self._line = self._parts.digital(self._owner).input(
                 self._owner, self._pin, active_high=self._active_high, pull=self._pull,
                 debounce_ms=self._debounce_ms)
             self._hear()

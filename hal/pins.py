@@ -13,12 +13,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from hal.errors import BadConfig
-
-if TYPE_CHECKING:
-    from hal.contracts import Parts
 
 
 def line_number(pin: str) -> int | None:
@@ -87,10 +83,3 @@ class Lines(ABC):
     def input(self, owner: str, pin: str, *, active_high: bool = True, pull: str = "none",
               debounce_ms: float = 0.0) -> InputLine:
         """The line as an input; `pull` is up, down or none."""
-
-
-def lines_of(owner: str, parts: Parts) -> Lines:
-    """The lines that a driver is built on. Raises BadConfig where there are none."""
-    if parts.lines is None:
-        raise BadConfig(f"{owner}: there are no digital lines; see [gpio]")
-    return parts.lines

@@ -7,7 +7,7 @@ Plug, claim, faults and meter move here; power and lock in `power.py`, the trans
 from dataclasses import replace
 from typing import assert_never
 
-from cpctl.core import contactor_test, metering, overcurrent, power, sharing, transaction
+from cpctl.core import contactor_trial, metering, overcurrent, power, sharing, transaction
 from cpctl.core.effects import Authorize, Effect, Keep, Record, Show
 from cpctl.core.events import (
     AuthorizationAnswered,
@@ -100,7 +100,7 @@ def _on_gate(evse: Evse, event: ContactorReported | PowerReleased | ReleaseNumbe
              | EnergiseRefused | ContactorTested, now: Now) -> Moved:
     match event:
         case ContactorTested():
-            return contactor_test.on_tested(evse, event)
+            return contactor_trial.on_tested(evse, event)
         case ContactorReported():
             return power.on_contactor(evse, event, now)
         case PowerReleased():
@@ -235,7 +235,7 @@ def why_not_clearable(evse: Evse, code: FaultCode | None) -> str:
         ("evse_in_use", evse.is_idle and evse.claim.state is ClaimState.NONE),
         ("contact_closed", not evse.power.contact_closed),
         ("contactor_not_tested",
-         evse.power.tested or not contactor_test.is_proof_needed(tuple(present))),
+         evse.power.tested or not contactor_trial.is_proof_needed(tuple(present))),
     )
     return next((word for word, good in checks if not good), "")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cpctl.core import (
     claims,
-    contactor_test,
+    contactor_trial,
     firmware,
     log_jobs,
     profile_requests,
@@ -133,7 +133,7 @@ _DECIDED_ELSEWHERE: Mapping[type[Request], Decision] = {
     FirmwareChecked: firmware.answered,
     FirmwareRequested: firmware.answered,
     ClearProfilesRequested: profile_requests.answered,
-    ContactorTestRequested: contactor_test.requested,
+    ContactorTestRequested: contactor_trial.requested,
     CancelReservationRequested: _reservation,
     CompositeRequested: profile_requests.answered,
     ListUpdateRequested: _delegated,

@@ -7,7 +7,7 @@ applied from the top, beginning again after each that fired, until none does.
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from cpctl.core import contactor_test, metering, power, sharing, transaction, triggers
+from cpctl.core import contactor_trial, metering, power, sharing, transaction, triggers
 from cpctl.core import evse as moves
 from cpctl.core.effects import Answer, ClockSample, Effect, Notify, Record, Show
 from cpctl.core.facts import SessionClosed, SessionOpened
@@ -348,8 +348,8 @@ RULES: tuple[Rule, ...] = (
     end_what_was_left_open,
     power.bar_power,
     power.release_when_not_permitted,
-    contactor_test.give_up_when_not_permitted,
-    contactor_test.end_when_the_gate_is_silent,
+    contactor_trial.give_up_when_not_permitted,
+    contactor_trial.end_when_the_gate_is_silent,
     end_transaction_at_stop_point,
     sharing.notice_what_is_taken,
     power.wind_down_when_not_wanted,

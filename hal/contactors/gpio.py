@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from hal.contracts import Contactor, Option, Parts
 from hal.errors import DeviceGone
 from hal.feedback import Feedback, feedback_options
-from hal.pins import OutputLine, lines_of
+from hal.pins import OutputLine
 
 
 class Switch(Contactor):
@@ -67,7 +67,7 @@ class Switch(Contactor):
         return self._contact.read()
 
     def _request(self) -> OutputLine:
-        return lines_of(self.name, self.parts).output(
+        return self.parts.digital(self.name).output(
             self.name, str(self.options["pin"]), active_high=bool(self.options["active_high"]))
 
     def _drop_coil(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from hal.contracts import Heartbeat, Option, Parts
 from hal.errors import DeviceGone
-from hal.pins import OutputLine, lines_of
+from hal.pins import OutputLine
 
 
 class Beat(Heartbeat):
@@ -42,7 +42,7 @@ class Beat(Heartbeat):
         """A line that was lost is requested anew, at rest."""
         if self._line is None:
             self._on = False
-            self._line = lines_of(self.name, self.parts).output(
+            self._line = self.parts.digital(self.name).output(
                 self.name, str(self.options["pin"]),
                 active_high=bool(self.options["active_high"]))
         try:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from hal.contracts import Indicator, Option, Parts
 from hal.errors import BadConfig, DeviceGone, HalError
 from hal.late import dataclass
-from hal.pins import OutputLine, lines_of
+from hal.pins import OutputLine
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Lights(Indicator):
             player = self._lamps if one in LAMPS else self._buzzer
             high = self.options["active_high" if one in LAMPS else "buzzer_active_high"]
             if self.options[one]:
-                player.lines[one] = lines_of(self.name, self.parts).output(
+                player.lines[one] = self.parts.digital(self.name).output(
                     self.name, str(self.options[one]), active_high=bool(high))
         self._last()
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from hal.contracts import Inputs, Option, Parts
 from hal.errors import BadConfig, DeviceGone
-from hal.pins import InputLine, lines_of
+from hal.pins import InputLine
 
 _BAD_PULL = {"low": "down", "high": "up"}
 
@@ -47,7 +47,7 @@ class SafetyInput(Inputs):
     async def open(self) -> None:
         """Raises DeviceGone, BadConfig."""
         await self.close()
-        line = lines_of(self.name, self.parts).input(
+        line = self.parts.digital(self.name).input(
             self.name, str(self.options["pin"]), active_high=self._good_is_high, pull=self._pull,
             debounce_ms=float(self.options["debounce_ms"]))
         self._line, self._told = line, None

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from hal.contracts import Option, Parts, PlugLock
 from hal.errors import DeviceGone
 from hal.feedback import Feedback, feedback_options
-from hal.pins import OutputLine, lines_of
+from hal.pins import OutputLine
 
 LOOK_S = 0.02
 BOLT_MS = 50.0  # a bolt's contact that opens for less has only been shaken
@@ -40,7 +40,7 @@ class Lock(PlugLock):
     async def open(self) -> None:
         """The solenoid without power. Raises DeviceGone, BadConfig."""
         await self.close()
-        self._line = lines_of(self.name, self.parts).output(
+        self._line = self.parts.digital(self.name).output(
             self.name, str(self.options["pin"]), active_high=bool(self.options["active_high"]))
         self._bolt.read()
 

@@ -17,7 +17,7 @@ from hal.contracts import Option, Parts, PlugLock
 from hal.errors import DeviceGone, HalError
 from hal.feedback import Feedback, feedback_options
 from hal.locks.gpio import BOLT_MS, arrival
-from hal.pins import OutputLine, lines_of
+from hal.pins import OutputLine
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Lock(PlugLock):
     async def open(self) -> None:
         """Both lines off. Raises DeviceGone, BadConfig."""
         await self.close()
-        lines, high = lines_of(self.name, self.parts), bool(self.options["active_high"])
+        lines, high = self.parts.digital(self.name), bool(self.options["active_high"])
         for locks, option in ((True, "lock_pin"), (False, "unlock_pin")):
             self._lines[locks] = lines.output(self.name, str(self.options[option]),
                                               active_high=high)
