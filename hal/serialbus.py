@@ -79,6 +79,7 @@ class SerialBus:
         self._normal: deque[Job] = deque()
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._close_by = 0.0
         self._listener: FrameListener | None = None
         self._statistics: dict[int, BusStatistics] = {}
         # Only the worker touches what follows.
@@ -194,10 +195,12 @@ class SerialBus:
         await self.ask(None)
 
     def close(self, wait_s: float = 2.0) -> None:
-        """End the worker and let go of the port; what waits gets DeviceGone. Not for the loop's
-        thread while requests run: it blocks for up to `wait_s`."""
+        """End the worker and let go of the port; what waits gets DeviceGone, but that what must
+        happen is sent first. Not for the loop's thread while requests run: it blocks for up to
+        `wait_s`."""
         with self._wake:
             self._closing = True
+            self._close_by = self._clock.monotonic() + wait_s
             thread = self._thread
             self._wake.notify_all()
         if thread is not None:
@@ -280,7 +283,7 @@ class SerialBus:
     def _next(self) -> Job | None:
         """The next job that may be sent now; waits for it. None when the bus is closed."""
         with self._wake:
-            while not self._closing:
+            while not self._closing or self._is_owed():
                 job, wait_s = self._choose()
                 if job is not None:
                     return job
@@ -306,6 +309,11 @@ class SerialBus:
                 return job, None
             soonest = min(soonest, ready_at)
         return None, None if soonest == float("inf") else soonest - now
+
+    def _is_owed(self) -> bool:
+        """Something that must happen can still be sent before the line is closed."""
+        return self._clock.monotonic() < self._close_by and any(
+            job.must_happen and not self._is_deaf(job) for job in self._urgent)
 
     def _is_deaf(self, job: Job) -> bool:
         return job.request is not None and job.request.address in self._deaf
@@ -377,7 +385,7 @@ class SerialBus:
             self._note_owed(job)
         if job.tried < job.tries and not isinstance(error, ExceptionAnswer):
             self._count(job.request.address if job.request else 0, lambda s: s.retried())
-            self._put_back(job, behind=not job.urgent)  # the others first: nobody starves
+            self._put_back(job, behind=True)  # the others first: nobody starves
             return
         job.answer(_with_tries(self.name, error, job.tried))
 

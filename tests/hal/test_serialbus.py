@@ -372,6 +372,32 @@ def test_a_missing_port_is_told_with_the_next_step():
     bus.close()
 
 
+def test_what_must_happen_is_sent_before_the_line_is_closed(bus, line, device):
+    device.put(1, 0, 1)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def answer(request):
+        entered.set()
+        go_on.wait(20)
+        return None if request[0] == 7 else device(request)
+
+    line.device = answer
+    bus.tell_now(Request(7, WRITE_COIL, 0, values=(0,)), tries=3)  # nobody there
+    entered.wait(20)
+    bus.tell_now(Request(3, WRITE_COIL, 0, values=(0,)), tries=3)
+    closing = threading.Thread(target=bus.close, args=(20.0,))
+    closing.start()
+    while not bus._closing:
+        entered.wait(0)
+    go_on.set()
+    closing.join(20)
+
+    assert device.registers[1][0] == 0
+    asked = [one[0] for one in line.requests]
+    assert asked[:2] == [7, 3]  # who does not answer keeps no other one waiting
+    assert asked.count(7) == 3
+
+
 def test_a_closed_bus_says_so(bus):
     read(bus)
 
