@@ -42,7 +42,7 @@ def standing(path: Path) -> Standing:
 def _read(top: Section, problems: Problems) -> Standing:
     devices = Devices(problems)
     gpio = top.section("gpio")
-    lines = (gpio.text("backend", "gpiozero", choices=("gpiozero", "gpiod")), gpio.text("chip"))
+    lines = (gpio.text("backend", "gpiod", choices=("gpiod", "gpiozero")), gpio.text("chip"))
     gpio_stands = not problems.found
     before = len(problems.found)
     serial = devices.serial(top.section("serial"))
