@@ -14,7 +14,7 @@ from hal.errors import BadConfig, BadReading, DeviceGone, DeviceTimeout, HalErro
 from hal.pilots.evse_wb import Pilot
 from hal.rtu import LineSettings
 from hal.serialbus import SerialBus
-from hal.sim.rs485 import FakeLine, Flip, Silence
+from hal.sim.rs485 import FakeLine, Flip, Silence, with_crc
 from hal.values import NO_OFFER, UNAVAILABLE, Offer, OfferKind, PilotState
 
 SETTINGS = LineSettings(port="/dev/ttyFAKE", gap_s=0.2, tries=3)
@@ -399,3 +399,33 @@ def test_a_cut_before_the_board_is_known_stops_an_offer_that_waits_for_that(make
 
     assert isinstance(refused, HalError)
     assert bench.board.offered_a == 0.0
+
+
+# --- what is written, and what is believed -------------------------------------------------------
+
+
+def test_the_boot_loader_is_never_called(make):
+    bench = make(EvseWbBoard(config=ALLOWS_D | 1 << 15 | 1 << 13))
+
+    run(bench.pilot.open())
+
+    assert not bench.board.kept[2005] & 1 << 15
+
+
+def test_an_offer_is_not_confirmed_while_more_is_on_the_pilot(make):
+    bench = make()
+    run(bench.pilot.open())
+    run(bench.pilot.offer(amps(32.0)))
+    answer = bench.board.answer
+
+    def lags(request):
+        """Register 1001 stays at 32 A."""
+        found = answer(request)
+        if request[1] == 3 and found is not None and found[2] == 16:
+            return with_crc(found[:5] + bytes((0, 32)) + found[7:-2])
+        return found
+
+    bench.line.device = lags
+
+    with pytest.raises(BadReading, match="offers 32 A"):
+        run(bench.pilot.offer(amps(10.0)))

@@ -462,3 +462,37 @@ def test_a_request_that_cannot_be_is_refused_before_it_is_queued(wrong):
 def test_wrong_line_settings_are_refused(wrong):
     with pytest.raises(BadConfig, match="ttyFAKE"):
         LineSettings(port="/dev/ttyFAKE", **wrong)
+
+
+def test_an_order_joins_only_the_very_same_one_and_none_that_a_later_one_has_overruled(bus, line):
+    entered, go_on = threading.Event(), threading.Event()
+
+    def answer(request):
+        entered.set()
+        go_on.wait(20)
+        return request
+
+    line.device = answer
+    off, on = (Request(3, WRITE_COIL, 0, values=(value,)) for value in (0, 1))
+    told = []
+    bus.tell_now(Request(3, WRITE_COIL, 9, values=(0,)))
+    entered.wait(20)
+    for number, request in enumerate((off, off, on, off, off)):
+        bus.tell_now(request, lambda _, number=number: told.append(number))
+    go_on.set()
+    bus.close(20.0)
+
+    levels = [one[4] for one in line.requests if one[3] == 0]
+    assert levels == [0x00, 0xFF, 0x00]
+    assert sorted(told) == [0, 1, 2, 3, 4]
+
+
+def test_an_urgent_read_waits_out_the_quiet_after_an_error(bus, line, device):
+    line.spoil(Silence())
+    with pytest.raises(DeviceTimeout):
+        aio.run(bus.ask(Request(3, 4, 0), tries=1))
+    failed_at = line.now
+
+    assert bus.ask_now(Request(3, 4, 0), wait_s=20.0) == (1000,)
+
+    assert line.sent_at[-1] - failed_at > 0.9 * SETTINGS.timeout_s
