@@ -53,6 +53,11 @@ sys.path[0:0 if sys.flags.safe_path else 1] = paths
 os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # for the processes that this one starts
 os.environ["PYTHONSAFEPATH"] = "1"
 
+if sys.argv[1:3] == ["hw", "safe"]:  # a coil may still be on: imports take longer than all else
+    from cpctl.cli.early import drive_coils_off
+
+    drive_coils_off()
+
 from cpctl.cli.main import main  # noqa: E402
 
 sys.exit(main())
