@@ -4,6 +4,7 @@ The golden disk is an installed and configured station that was shut down in goo
 station's disk is laid over it.
 """
 
+import fcntl
 import shutil
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from tests.system.central import Central
 from tests.system.ingredients import ROOT, Ingredients, ingredients, run
 from tests.system.machine import keep, pack
-from tests.system.say import say
+from tests.system.say import NotPossible, say
 from tests.system.station import UNIT, Station, configuration
 
 PAYLOAD = "/media/payload"
@@ -41,6 +42,12 @@ class Bench:
 
     def __init__(self, folder: Path, *, again: bool = False):
         self.folder = folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = (folder.parent / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NotPossible(f"another system test runs in {folder.parent}") from None
         self.made: Ingredients = ingredients()
         self.payload = folder / "payload.img"
         self.golden = folder / "golden.qcow2"
@@ -56,6 +63,7 @@ class Bench:
     def close(self) -> None:
         for central in self._centrals:
             central.stop()
+        self._lock.close()
 
     # --- packages ------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ Exit code: 0 all passed, 1 a scenario failed, 77 the system test cannot run here
 """
 
 import argparse
+import signal
 import sys
 import time
 import traceback
@@ -75,6 +76,7 @@ def main() -> int:
     if asked.list:
         print("\n".join(["install", *SCENARIOS]))
         return 0
+    signal.signal(signal.SIGTERM, _interrupted)  # no emulator is left behind
     try:
         bench = Bench(cache() / "run", again=asked.again)
         if not bench.is_ready:
@@ -89,6 +91,10 @@ def main() -> int:
     print(as_json(findings) if asked.json else table(findings), flush=True)
     failed = any(one.passed is False for one in findings)
     return 1 if failed else 0
+
+
+def _interrupted(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _run(bench: Bench, asked: argparse.Namespace) -> list[Finding]:
