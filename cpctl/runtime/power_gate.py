@@ -43,6 +43,7 @@ LOOK_S = 0.05  # how often it is looked at until then
 WELD_LOOK_S = 1.0  # and once it is known to be welded
 LOST_LOOK_S = 5.0  # how often a contactor that cannot be driven is tried again: opened only
 PATIENCE_NS = NS_PER_S  # an order waits so long for readings that are only too old
+REST_NS = NS_PER_S  # between opening and closing: contacts that are cycled faster weld
 
 
 Judge = Callable[[Inputs, int], Permit | Refusal]
@@ -257,7 +258,7 @@ class PowerGate:
     def _attempt(self, path: PowerPath) -> None:
         """Carry out a waiting order, keep it waiting for fresh readings, or refuse it."""
         assert path.order_until_ns is not None
-        reasons = self._objections(path)
+        reasons = (*self._objections(path), *self._resting(path))
         if not reasons:
             self._close(path)
         elif self._mono_ns() >= path.order_until_ns or not all(map(passes, reasons)):
@@ -341,7 +342,14 @@ class PowerGate:
             path.trial.released_ns = self._mono_ns()
         path.number += 1
 
+    def _resting(self, path: PowerPath) -> tuple[str, ...]:
+        if path.opened_ns is None or self._mono_ns() - path.opened_ns >= REST_NS:
+            return ()
+        return ("contactor_resting",)
+
     def _de_energise(self, path: PowerPath) -> None:
+        if path.coil_on:
+            path.opened_ns = self._mono_ns()
         path.coil_on = path.armed = False
         path.order_until_ns = None
         if path.look is not None:

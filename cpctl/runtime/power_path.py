@@ -23,6 +23,7 @@ class PowerPath:
     armed: bool = False  # current is on offer to a board that closes by itself: leased
     asked_ns: int | None = None  # since when the car asks
     confirmed: bool = False  # the auxiliary contact was seen closed (or there is none)
+    opened_ns: int | None = None  # when the coil was last switched off
     opening: bool = True  # released; the contact is not known open yet
     welded: bool = False
     order_until_ns: int | None = None  # an order to close waits for fresh readings until then
@@ -54,6 +55,7 @@ def is_active(path: PowerPath) -> bool:
 
 
 def passes(reason: str) -> bool:
-    """Whether a fresh reading may take the objection away: nothing is wrong, it is only unknown."""
+    """Whether a moment may take the objection away: nothing is wrong, but unknown or too early."""
     return reason.endswith("_stale") or reason in (
-        "loop_silent", "register_not_read", "heartbeat_starting", "pilot_unavailable")
+        "loop_silent", "register_not_read", "heartbeat_starting", "pilot_unavailable",
+        "contactor_resting")

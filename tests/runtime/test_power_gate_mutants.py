@@ -17,7 +17,7 @@ from cpctl.runtime import power_gate
 PATH = Path(power_gate.__file__)
 TESTS = [Path(__file__).with_name(name)
          for name in ("test_power_gate.py", "test_power_gate_boards.py",
-                      "test_power_gate_trial.py")]
+                      "test_power_gate_trial.py", "test_power_gate_rest.py")]
 
 # Mutants that change nothing anybody can see, with the reason.
 EQUIVALENT: dict[str, str] = {"'0': 0 + 1": "a moment in ns before the first reading"}
