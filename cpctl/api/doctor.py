@@ -22,7 +22,8 @@ def check(name: str, good: bool, finding: str, next_step: str = "") -> Check:
 
 def checks(app: App) -> list[Check]:
     return [*_link(app), *_books(app), *_devices(app), *_buses(app), *_faults(app),
-            *_second_ways(app), *_pilots(app), *_configuration(app), *certificate_checks(app)]
+            *_second_ways(app), *_contacts(app), *_pilots(app),
+            *_configuration(app), *certificate_checks(app)]
 
 
 def _link(app: App) -> Iterator[Check]:
@@ -86,6 +87,19 @@ def _pilots(app: App) -> Iterator[Check]:
         if unfit:
             yield check(f"pilot board {evse}", False, unfit,
                         "on the bench nothing; for cars in the field fit a pilot board")
+    for one in app.config.evses:
+        if one.pilot.simulated and not one.contactor.simulated:
+            yield check(f"pilot {one.id}", False, "simulated, beside a real contactor: whoever "
+                        "may act here closes it by a command",
+                        "on the bench nothing; for cars in the field fit a pilot board")
+
+
+def _contacts(app: App) -> Iterator[Check]:
+    """Said and no more: an auxiliary contact may be left out."""
+    for evse in app.layout.evses:
+        if not evse.has_feedback:
+            yield check(f"auxiliary contact {evse.id}", True,
+                        "none: a welded contactor shows at the meter alone", "")
 
 
 def _buses(app: App) -> Iterator[Check]:

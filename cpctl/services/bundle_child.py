@@ -33,7 +33,7 @@ machine.json     the machine and the versions
 problems.txt     what could not be had
 """
 PACKAGES = ("cpctl", "ocpp", "websockets", "cryptography", "asyncssh", "urllib3", "pyscard",
-            "gpiozero", "lgpio", "gpiod", "pyserial", "minimalmodbus")
+            "gpiozero", "gpiod", "pyserial", "minimalmodbus")
 
 
 def work(order: Told, tell: Callable[[Told], None]) -> Told:

@@ -1,11 +1,13 @@
 """What `doctor` tells: of the link how the last try went, and what is not for the field."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from support.station_bench import StationBench, with_app
 
 from cpctl.api.methods import Methods
+from cpctl.config import DeviceSpec
 from hal import registry
 from hal.contracts import Parts
 
@@ -41,5 +43,25 @@ def test_a_pilot_that_is_not_for_the_field_is_told(tmp_path: Path) -> None:
 
         assert not told["good"]
         assert "bench" in told["finding"] and "fit a pilot board" in told["next"]
+
+    with_app(story, tmp_path)
+
+
+def test_a_simulated_pilot_beside_a_real_contactor_is_told(tmp_path: Path) -> None:
+    async def story(bench: StationBench) -> None:
+        app = bench.app
+        assert "pilot 1" not in {name for name, one in (await checks(app)).items()
+                                 if not one["good"]}
+        real = app.config.evses[0]._replace(
+            contactor=DeviceSpec("contactor", "gpio", {"pin": "GPIO17"}))
+        app.config = replace(app.config, evses=(real,))
+        app.layout = app.config.layout()
+
+        told = await Methods(app).call("doctor", {}, NOBODY)
+
+        assert [one["check"] for one in told["checks"]
+                if "beside a real contactor" in one["finding"]] == ["pilot 1"]
+        contact = (await checks(app))["auxiliary contact 1"]
+        assert contact["good"] and "at the meter alone" in contact["finding"]
 
     with_app(story, tmp_path)
