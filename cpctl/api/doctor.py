@@ -96,7 +96,7 @@ def _pilots(app: App) -> Iterator[Check]:
 
 def _contacts(app: App) -> Iterator[Check]:
     """Said and no more: an auxiliary contact may be left out."""
-    for evse in app.layout.evses:
+    for evse in app.config.layout().evses:
         if not evse.has_feedback:
             yield check(f"auxiliary contact {evse.id}", True,
                         "none: a welded contactor shows at the meter alone", "")

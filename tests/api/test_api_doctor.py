@@ -55,7 +55,6 @@ def test_a_simulated_pilot_beside_a_real_contactor_is_told(tmp_path: Path) -> No
         real = app.config.evses[0]._replace(
             contactor=DeviceSpec("contactor", "gpio", {"pin": "GPIO17"}))
         app.config = replace(app.config, evses=(real,))
-        app.layout = app.config.layout()
 
         told = await Methods(app).call("doctor", {}, NOBODY)
 
