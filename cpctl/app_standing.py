@@ -58,7 +58,7 @@ def _read(top: Section, problems: Problems) -> Standing:
     return Standing(
         Outputs(tuple(found), lines if gpio_stands else ("", ""),
                 {name: one.settings() for name, one in serial.items()}),
-        Path(top.section("store").text("path", "/var/lib/cpctl")), tuple(problems.found))
+        top.section("store").path("path", "/var/lib/cpctl"), tuple(problems.found))
 
 
 def _evse(one: Section, devices: Devices, problems: Problems) -> list[Output]:

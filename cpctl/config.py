@@ -390,13 +390,24 @@ def _password(one: Section) -> str | None:
         text = path.read_text().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         one.wrong("password_file", f"{path} cannot be read: {_reason(error)}",
-                  "create it with the password as its only line, mode 0600"
-                  + _started_before())
+                  _lacking_password(path, name) + _started_before())
         return None
     _closed_to_others(one, "password_file", path)
     if not text:
         one.wrong("password_file", f"{path} is empty", "write the password into it")
     return text
+
+
+def _lacking_password(path: Path, name: str) -> str:
+    """The next step; in the folder of the credentials, where there is one, for only that is
+    handed to the daemon whoever owns the file."""
+    folder = path.parent.parent if path.parent.name == "conf.d" else path.parent
+    if "/" in name or not os.path.isdir(folder / "credentials"):
+        return "create it with the password as its only line, mode 0600"
+    if not os.access(folder / "credentials", os.X_OK) and not _started_before():
+        return f"run this as root: only root may look for it in {folder / 'credentials'}"
+    return (f"create {folder / 'credentials' / name} with the password as its only line, "
+            "root's, mode 0600")
 
 
 def _closed_to_others(one: Section, key: str, path: Path) -> None:
@@ -470,7 +481,7 @@ def _limits(one: Section) -> LimitsSpec:
 
 
 def _api(one: Section) -> Path:
-    path = Path(one.text("socket", "/run/cpctl/cpctl.sock"))
+    path = one.path("socket", "/run/cpctl/cpctl.sock")
     if len(os.fsencode(path)) > 107:
         one.wrong("socket", "the path is longer than the 107 bytes a Unix socket allows",
                   "choose a shorter one")
@@ -479,7 +490,7 @@ def _api(one: Section) -> Path:
 
 
 def _store(one: Section) -> StoreSpec:
-    spec = StoreSpec(Path(one.text("path", "/var/lib/cpctl")),
+    spec = StoreSpec(one.path("path", "/var/lib/cpctl"),
                      max_mb=one.whole("max_mb", 256, minimum=1, maximum=1_000_000),
                      retention_days=one.whole("retention_days", 90, minimum=1, maximum=36_500))
     one.done()
@@ -488,7 +499,7 @@ def _store(one: Section) -> StoreSpec:
 
 def _firmware(one: Section) -> FirmwareSpec:
     spec = FirmwareSpec(
-        Path(one.text("releases", "/opt/cpctl")),
+        one.path("releases", "/opt/cpctl"),
         trial_s=one.number("trial_s", 600.0, minimum=5, maximum=86_400),
         max_mb=one.whole("max_mb", 512, minimum=1, maximum=100_000),
         unsigned_bundles=one.flag("unsigned_bundles", False))

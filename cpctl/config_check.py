@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from cpctl.config_text import Located, Problem, Where
 
@@ -133,6 +134,11 @@ class Section:
         if required and not node.value:
             self.wrong(key, "must not be empty", required)
         return node.value
+
+    def path(self, key: str, default: str) -> Path:
+        """Beside the file that names it."""
+        name = self.text(key, default)
+        return Path(self.at(key).file).parent / name if self.has(key) else Path(name)
 
     def flag(self, key: str, default: bool) -> bool:
         node = self.get(key)

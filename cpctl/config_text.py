@@ -248,7 +248,7 @@ def read(path: Path) -> Located:
         raise ConfigError([Problem(Where(file, 0), f"cannot be read: {error.strerror}",
                                    "check owner and mode of the file")]) from error
     try:
-        return parse(raw.decode(), file)
+        return parse(raw.decode("utf-8-sig"), file)  # an editor may put a mark before it
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError([Problem(Where(file, line), "this is not UTF-8 text",

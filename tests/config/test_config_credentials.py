@@ -48,6 +48,29 @@ def test_password_beside_the_file_is_found_as_ever(file: Path) -> None:
     assert load(file).csms.password == "beside"
 
 
+def hint(file: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    (problem,) = caught.value.problems
+    return problem.hint
+
+
+def test_password_that_is_missing_is_asked_for_where_systemd_takes_it_from(file: Path) -> None:
+    without_folder = hint(file)
+    (file.parent / "credentials").mkdir()
+
+    assert "credentials" not in without_folder
+    assert f"create {file.parent}/credentials/csms-password" in hint(file)
+
+
+def test_folder_that_may_not_be_looked_into_sends_for_root(
+        file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file.parent / "credentials").mkdir()
+    monkeypatch.setattr("os.access", lambda *_: False)
+
+    assert "run this as root" in hint(file)
+
+
 def test_folder_of_credentials_comes_before_what_lies_beside(file: Path) -> None:
     secret(file.with_name("csms-password"), "beside")
     secret(file.parent / "credentials" / "csms-password", "credential")

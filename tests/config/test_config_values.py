@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cpctl import config
+from cpctl.app_standing import standing
 from cpctl.core.values import AfterPowerLoss
 from cpctl.version import VERSION
 
@@ -19,6 +20,14 @@ model = "PiPost 2"
 url = "ws://127.0.0.1:9000/ocpp"
 [[evse]]
 id = 1
+"""
+FOLDERS = """\
+[api]
+socket = "cpctl.sock"
+[store]
+path = "books"
+[firmware]
+releases = "/srv/releases"
 """
 
 
@@ -232,3 +241,14 @@ def test_an_evse_has_no_more_phases_than_the_supply() -> None:
     found = config.from_text(BASE + "[[evse]]\nid = 2\nphases = 1\n[limits]\nphases = 2\n")
 
     assert [one.phases for one in found.layout().evses] == [2, 1]
+
+
+def test_files_and_folders_are_beside_the_file_that_names_them(tmp_path: Path) -> None:
+    file = tmp_path / "cpctl.toml"
+    file.write_text("\ufeff" + BASE + FOLDERS, encoding="utf-8")  # as some editors begin a text
+
+    found = config.load(file)
+
+    assert (found.socket, found.store.path) == (tmp_path / "cpctl.sock", tmp_path / "books")
+    assert found.firmware.releases == Path("/srv/releases")
+    assert standing(file).store == tmp_path / "books"
