@@ -159,8 +159,8 @@ class DeadMan:
         except Exception as error:  # whatever a driver does, the other contactors are served
             if contactor not in self._failing:
                 self._failing.add(contactor)
-                log.exception("%s: could not be opened after its lease lapsed; trying again",
-                              contactor.name)
+                log.error("%s: could not be opened after its lease lapsed (%s); trying again",
+                          contactor.name, error, exc_info=not isinstance(error, HalError))
                 self._tell(contactor, error)
             return False
         self._failing.discard(contactor)

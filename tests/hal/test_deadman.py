@@ -153,7 +153,7 @@ def test_a_close_that_fails_leaves_the_path_open_and_no_lease(hands: Hands) -> N
 
 @pytest.mark.parametrize("error", [DeviceGone, OSError, ZeroDivisionError])
 def test_a_release_that_fails_is_told_once_tried_again_and_keeps_nobody_waiting(
-        hands: Hands, error: type[Exception]) -> None:
+        hands: Hands, error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
     bad, good = hands.coil("contactor 1"), hands.coil("contactor 2")
     bad.broken = error
     bad.close(lease_s=1.0)
@@ -169,6 +169,8 @@ def test_a_release_that_fails_is_told_once_tried_again_and_keeps_nobody_waiting(
     assert not bad.on
     assert hands.told[-1] == (bad, None)
     assert hands.deadman.due_ns() is None
+    (told,) = [one for one in caplog.records if "trying again" in one.getMessage()]
+    assert bool(told.exc_info) is (error is not DeviceGone), "a device that is gone is no bug"
 
 
 def test_a_release_that_failed_for_the_gate_stays_owed(hands: Hands) -> None:
