@@ -6,6 +6,7 @@ Reads only; see hal/busscan.py for how it asks and hal/busnames.py for how it re
 from __future__ import annotations
 
 import argparse
+import os
 from argparse import ArgumentParser, Namespace
 
 from cpctl.cli.main import (
@@ -97,7 +98,9 @@ def scan(args: Namespace, screen: Screen) -> int:
         return _mistakes(screen, error)
     if not lines:
         wanted = f"no serial line {args.bus}" if args.bus else "no serial line"
-        screen.error(f"{wanted} in {args.config}", _ports_to_name(), USAGE)
+        where = f"in {args.config}" if os.path.exists(args.config) else (
+            f"is known: there is no {args.config}")
+        screen.error(f"{wanted} {where}", _ports_to_name(), USAGE)
         return USAGE
     told: list[Found] = []
     for line in lines:
@@ -266,8 +269,10 @@ def _show(screen: Screen, line: Found) -> None:
     for one in line["sweeps"]:
         if not one["addresses"]:
             continue
-        screen.line(f"  baudrate = {one['baudrate']}, parity = \"{one['parity']}\", "
-                    f"stopbits = {one['stopbits']}")
+        for words in (f"[serial.{line['bus']}]", f"port = \"{line['port']}\"",
+                      f"baudrate = {one['baudrate']}", f"parity = \"{one['parity']}\"",
+                      f"stopbits = {one['stopbits']}"):
+            screen.line(f"  {words}")
         for row in one["addresses"]:
             _show_row(screen, row)
     for problem in line["problems"]:

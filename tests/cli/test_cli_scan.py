@@ -93,7 +93,11 @@ def test_whoever_is_on_a_port_is_shown_with_the_line_to_paste(
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "rs485-1: /dev/ttyUSB7",
-        '  baudrate = 19200, parity = "N", stopbits = 1',
+        "  [serial.rs485-1]",
+        '  port = "/dev/ttyUSB7"',
+        "  baudrate = 19200",
+        '  parity = "N"',
+        "  stopbits = 1",
         "  address 1: looks like evse_wb: firmware 17, vehicle state 1, cable 20 A",
         '    pilot = { driver = "evse_wb", bus = "rs485-1", address = 1 }',
         "  address 2: looks like eastron_sdm630 or eastron_sdm72d_2: "
