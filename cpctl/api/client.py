@@ -126,4 +126,5 @@ class Client:
 
     def _gone(self) -> Unreachable:
         return Unreachable("the daemon closed the connection",
-                           "see its log: journalctl -u cpctl")
+                           "where it ends again and again its log says why: "
+                           "journalctl -u cpctl -n 30")

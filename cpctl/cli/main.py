@@ -39,7 +39,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "certificates": ("certificates", "certificates and their expiry: list, renew"),
     "ocpp": ("line", "the link: tail, disconnect, connect, data-transfer"),
     "sim": ("bench", "the hands of the simulated board: plug, tap, fault and others"),
-    "hw": ("bench", "devices: list, meter, reader, pilot, bus, scan; safe drives outputs off"),
+    "hw": ("bench", "devices: list, meter, reader, pilot, bus, scan, contactor-test; "
+           "safe drives outputs off"),
     "support": ("support", "bundle: an archive for whoever helps, without secrets"),
     "firmware": ("firmware", "the release that runs, those there are, how an update stands"),
     "run": ("daemon", "the daemon (systemd starts it)"),

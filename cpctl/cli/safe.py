@@ -75,7 +75,7 @@ def _tell(screen: Screen, outcomes: list[tuple[str, str]], problems: tuple[Probl
                           "sentence": one.sentence, "hint": one.hint} for one in problems]})
     else:
         for name, problem in outcomes:
-            screen.line(f"{name}: {problem or 'safe'}")
+            screen.line(f"{name}: {problem.removeprefix(f'{name}: ') or 'safe'}")
         for one in problems:
             print(one, file=sys.stderr)
         if not outcomes and not problems:

@@ -47,7 +47,7 @@ def _picture(screen: Screen, picture: dict[str, Any]) -> None:
     link, clock, journal = picture["link"], picture["clock"], picture["journal"]
     screen.line(f"{screen.paint(picture['identity'], 'bold')}  "
                 f"{screen.paint(picture['station']['status'])}  cpctl {picture['version']}")
-    registration = word(link.get("registration"))
+    registration = word(link.get("registration")).replace("none", "not registered")
     protocol = f" ({link['protocol']})" if link.get("protocol") else ""
     screen.line(f"link     {screen.paint(link['state'])}, {registration}, {word(link.get('url'))}"
                 f"{protocol} since {moment(link.get('since'))}")

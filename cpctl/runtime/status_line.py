@@ -33,7 +33,8 @@ class StatusLine:
 
 def status_text(picture: StationPicture, words: Iterable[tuple[int, str]]) -> str:
     """As "online, Accepted; EVSE 1 Charging, 2 Available; faults: RCD_TRIPPED (2)"."""
-    link = f"{'online' if picture.online else 'offline'}, {picture.registration.value}"
+    registration = picture.registration.value.replace("none", "not registered")
+    link = f"{'online' if picture.online else 'offline'}, {registration}"
     evses = ", ".join(f"{number} {word}" for number, word in words)
     faults = [one.code.value for one in picture.faults]
     faults += [f"{one.code.value} ({evse.evse})" for evse in picture.evses for one in evse.faults]

@@ -245,7 +245,7 @@ def test_output_that_cannot_be_driven_does_not_keep_the_next_from_it(safe: Safe)
 
     assert code == 69
     assert World.did == ["contactor 2 prepared at 2", "contactor 2 released"]
-    assert "contactor 1: contactor 1: no such line; check the wiring" in told
+    assert "contactor 1: no such line; check the wiring" in told.splitlines()
 
 
 def test_driver_that_hangs_does_not_keep_the_next_from_being_driven(

@@ -1,12 +1,14 @@
 """What a technician reads of one charge: in the log with fields, and in the line of the service."""
 
 import logging
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from support.station_bench import StationBench, with_app
 
+from cpctl.core.values import Registration
 from cpctl.runtime import log as logs
 from cpctl.runtime.status_line import MOST, StatusLine, status_text
 from cpctl.runtime.supervisor import Notifier
@@ -124,6 +126,19 @@ def test_line_of_the_service_follows_the_station_and_is_told_when_it_changes(
     assert any("EVSE 1 Charging" in line for line in lines)
     assert any("EVSE 1 Faulted; faults: RCD_TRIPPED (1)" in line for line in lines)
     assert all(one != after for one, after in pairwise(lines))
+
+
+def test_line_says_in_words_that_the_central_system_was_not_asked_yet(tmp_path: Path) -> None:
+    texts: list[str] = []
+
+    async def story(bench: StationBench) -> None:
+        asked_nobody = replace(bench.app.loop.picture, online=False,
+                               registration=Registration.NONE)
+        texts.append(status_text(asked_nobody, [(1, "Unavailable")]))
+
+    with_app(story, tmp_path)
+
+    assert texts == ["offline, not registered; EVSE 1 Unavailable"]
 
 
 def test_long_line_is_cut(tmp_path: Path) -> None:
