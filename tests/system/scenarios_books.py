@@ -15,7 +15,7 @@ from tests.system.wires import CONTACTOR, Wires
 
 SEED = 20260
 BOOTING_S = 12.0  # a cut in this time after the start finds no daemon yet
-BUSY_S = 20.0  # and one in this time after it was online finds it charging, mostly
+BUSY_S = 14.0  # and one in this time after it was online finds it charging, mostly
 ROUNDING_WH = 2  # of one transaction: both registers are whole Wh
 
 FILL = """\
