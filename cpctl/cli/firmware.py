@@ -40,5 +40,5 @@ def show(args: Namespace, screen: Screen) -> int:
     if update is not None:
         number = "" if update["job"] is None else f" {update['job']}"
         step = STEPS.get(update["step"], update["step"].replace("_", " "))
-        screen.line(f"update{number}  {update['status']} ({step})")
+        screen.line(f"{f'update{number}':<8}  {update['status']} ({step})")
     return DONE

@@ -193,7 +193,8 @@ def _in_vain(problem: TimeoutError) -> tuple[str, str]:
     """Sentence and next step: the daemon is silent, or what was waited for did not come."""
     if isinstance(problem, WaitedInVain):
         return str(problem), problem.hint
-    return "timed out", "the daemon did not answer in time; see cpctl status"
+    return "timed out", ("the daemon did not answer in time: it hangs, or waits for its "
+                         "configuration to be mended; see systemctl status cpctl")
 
 
 def _unknown(word: str) -> int:

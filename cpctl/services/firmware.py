@@ -134,7 +134,7 @@ class Firmware:
         why = self._why_not() or _why_not_fetched(order.url)
         verdict, detail = (Outcome.REJECTED, why) if why else await self._judged(order)
         if verdict is not Outcome.ACCEPTED:
-            log.warning("update %s of the firmware refused: %s", order.job, detail)
+            log.warning("%s refused: %s", _named(order), detail)
         self._around.post(FirmwareChecked(request.request, order, verdict, detail))
 
     async def _judged(self, order: FirmwareOrder) -> tuple[Outcome, str]:
@@ -290,9 +290,9 @@ class Firmware:
 
     def _moved(self, order: FirmwareOrder, status: FirmwareStatus, detail: str = "") -> None:
         if detail:
-            log.error("update %s of the firmware: %s: %s", order.job, status.value, detail)
+            log.error("%s: %s: %s", _named(order), status.value, detail)
         else:
-            log.info("update %s of the firmware: %s", order.job, status.value)
+            log.info("%s: %s", _named(order), status.value)
         self._around.post(FirmwareMoved(order, status, detail))
 
 
@@ -335,3 +335,8 @@ def _order_of(told: Mapping[str, Any]) -> FirmwareOrder | None:
     except (KeyError, TypeError, ValueError) as error:
         log.error("the order of the update on trial cannot be read: %s", error)
         return None
+
+
+def _named(order: FirmwareOrder) -> str:
+    number = "" if order.job is None else f" {order.job}"  # UpdateFirmware brings none
+    return f"update{number} of the firmware"
