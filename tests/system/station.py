@@ -19,6 +19,7 @@ from tests.system.wires import Wires
 
 TOKEN = "04A1B2C3D4E580"
 OTHER_TOKEN = "04FFEEDDCCBB80"
+SAME_CARD_S = 2.0  # the reader's debounce_s, and what its news take
 UNIT = "cpctl.service"
 ADAPTER = "/dev/serial/by-id/usb-QEMU_QEMU_USB_SERIAL_RS485-if00-port0"
 
@@ -110,6 +111,7 @@ class Station:
                                say=f"bench.central={central.url}")
         self.wires: Wires | None = None
         self._decoy: socket.socket | None = None
+        self._last_tap = ("", 0.0)
         self.card: CardSlot | None = None
         self.post = Post(lambda: self.wires is not None and self.wires.closed)
 
@@ -235,8 +237,12 @@ class Station:
     # --- what is done ----------------------------------------------------------------------------
 
     def tap(self, token: str = TOKEN, held_s: float = 1.0) -> None:
+        """Hold a card to the reader. The same one again is a new tap only a while after it left."""
         assert self.card is not None
+        if token == self._last_tap[0]:
+            time.sleep(max(0.0, self._last_tap[1] + SAME_CARD_S - time.monotonic()))
         self.card.tap(token, held_s)
+        self._last_tap = (token, time.monotonic())
 
     def charge(self, token: str = TOKEN, limit_s: float = 60.0) -> float:
         """Plug, tap, wait for the contactor; seconds from tap to closed coil."""
