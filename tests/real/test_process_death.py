@@ -6,6 +6,7 @@ The line keeps its level when its process is gone, as a GPIO of a Raspberry Pi d
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.service_double import LIMIT_S, Service, memory_room, service
@@ -17,8 +18,13 @@ SHORT_S = 1.5  # instead of the unit's 5 s, where nothing but the watchdog is tr
 
 def end_of_the_session(one: Service) -> tuple[bool, str]:
     """After a new start: whether the session is over, and why."""
+    def last() -> dict[str, Any]:
+        (session,) = one.call("sessions.list")["sessions"]
+        return dict(session)
+
     one.start()
-    (session,) = one.call("sessions.list")["sessions"]
+    one.tend(lambda: last()["ended"] is not None)
+    session = last()
     return session["ended"] is not None, session["stop_reason"]
 
 

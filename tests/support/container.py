@@ -66,6 +66,13 @@ def why_not() -> str:
     return ""
 
 
+def bound() -> dict[str, str]:
+    """Folder of this machine: where it lies in the container, whose /tmp and /home are its own."""
+    libraries = [one for one in sys.path if "site-packages" in one]
+    return {str(ROOT): "/srv/cpctl/checkout",
+            **{one: f"/srv/cpctl/lib{at}" for at, one in enumerate(libraries)}}
+
+
 class Container:
     """One booted container in `folder`."""
 
@@ -104,12 +111,9 @@ class Container:
         (units / "systemd-timesyncd.service").symlink_to("/dev/null")
         (units / "default.target").unlink(missing_ok=True)
         (units / "default.target").symlink_to("/lib/systemd/system/multi-user.target")
-        drop_in = units / "cpctl.service.d"
-        drop_in.mkdir()
-        (drop_in / "checkout.conf").write_text("[Service]\nProtectHome=no\n")
 
     def _release(self) -> None:
-        path = [str(ROOT), *(one for one in sys.path if "site-packages" in one)]
+        path = list(bound().values())
         program = self.root / "opt/cpctl/releases/1.0/bin/cpctl"
         program.parent.mkdir(parents=True)
         program.write_text(PROGRAM.format(path=path))
@@ -130,6 +134,7 @@ class Container:
             self._nspawn = subprocess.Popen(
                 ["systemd-nspawn", "-q", "-D", self.root, "--boot", "--register=no",
                  "--keep-unit", "--private-network", "--console=read-only",
+                 *(f"--bind-ro={source}:{place}" for source, place in bound().items()),
                  f"--machine=cpctl-{os.getpid()}", "systemd.unified_cgroup_hierarchy="
                  + str(int(Path("/sys/fs/cgroup/cgroup.controllers").exists()))],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console)
