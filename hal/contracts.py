@@ -63,6 +63,13 @@ class Parts:
     deadman: DeadMan | None = None
     monotonic_ns: Callable[[], int] | None = None
 
+    def serial(self, owner: str, name: str) -> SerialBus:
+        """The serial line that `owner` hangs on. Raises BadConfig where there is none."""
+        if name not in self.buses:
+            known = ", ".join(sorted(self.buses)) or "none is configured"
+            raise BadConfig(f"{owner}: no serial line {name!r}; there are: {known}")
+        return self.buses[name]
+
     def digital(self, owner: str) -> Lines:
         """The digital lines that `owner` is built on. Raises BadConfig where there are none."""
         if self.lines is None:

@@ -15,7 +15,6 @@ from hal.contracts import EnergyMeter, Option, Parts
 from hal.errors import BadConfig, BadReading, HalError, IllegalRequest
 from hal.late import dataclass
 from hal.rtu import MAX_REGISTERS, READ_HOLDING, READ_INPUT, Request
-from hal.serialbus import SerialBus
 from hal.values import MeterReading
 
 log = logging.getLogger(__name__)
@@ -274,7 +273,7 @@ class ModbusMeter(EnergyMeter):
         self.blocks = self._cut(holes=self.holes)
         self._limits = _limits(options)
         self.address = int(options["address"])
-        self.bus = self._bus()
+        self.bus = parts.serial(name, str(options["bus"]))
 
     def _fields(self) -> Mapping[str, Field]:
         """Overridden where the fields come from elsewhere."""
@@ -283,13 +282,6 @@ class ModbusMeter(EnergyMeter):
 
     def _cut(self, *, holes: int) -> tuple[Block, ...]:
         return blocks_of(tuple(self.fields.values()), longest=self._longest, holes=holes)
-
-    def _bus(self) -> SerialBus:
-        name = str(self.options["bus"])
-        if name not in self.parts.buses:
-            known = ", ".join(sorted(self.parts.buses)) or "none is configured"
-            raise BadConfig(f"{self.name}: no serial line {name!r}; there are: {known}")
-        return self.parts.buses[name]
 
     async def open(self) -> None:
         """See that the line's port is there; whether the meter answers, the first read tells."""

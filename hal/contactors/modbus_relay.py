@@ -19,9 +19,8 @@ from typing import Any, ClassVar
 
 from hal.busjobs import Answer
 from hal.contracts import Contactor, Option, Parts
-from hal.errors import BadConfig, DeviceGone, DeviceTimeout, HalError
+from hal.errors import DeviceGone, DeviceTimeout, HalError
 from hal.rtu import READ_COILS, READ_DISCRETE, WRITE_COIL, Request
-from hal.serialbus import SerialBus
 
 NS_PER_S = 1_000_000_000
 LOOK_NS = NS_PER_S // 10  # how old a look may be before the next is asked for, while it moves
@@ -61,11 +60,7 @@ class Switch(Contactor):
 
     def __init__(self, name: str, evse: int | None, options: Mapping[str, Any], parts: Parts):
         super().__init__(name, evse, options, parts)
-        bus = parts.buses.get(str(options["bus"]))
-        if bus is None:
-            known = ", ".join(sorted(parts.buses)) or "none is configured"
-            raise BadConfig(f"{name}: no serial line {options['bus']!r}; there are: {known}")
-        self._bus: SerialBus = bus
+        self._bus = parts.serial(name, str(options["bus"]))
         self._mono_ns = parts.monotonic_ns or time.monotonic_ns
         self._coil = int(options["channel"]) - 1
         self._on = False  # as ordered

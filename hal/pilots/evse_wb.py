@@ -19,10 +19,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from hal.contracts import ControlPilot, Option, Parts
-from hal.errors import BadConfig, BadReading, DeviceGone, DeviceTimeout, ExceptionAnswer, HalError
+from hal.errors import BadReading, DeviceGone, DeviceTimeout, ExceptionAnswer, HalError
 from hal.late import dataclass
 from hal.rtu import READ_HOLDING, WRITE_REGISTERS, Request
-from hal.serialbus import SerialBus
 from hal.values import Offer, OfferKind, PilotReading, PilotState
 
 log = logging.getLogger(__name__)
@@ -78,11 +77,7 @@ class Pilot(ControlPilot):
 
     def __init__(self, name: str, evse: int | None, options: Mapping[str, Any], parts: Parts):
         super().__init__(name, evse, options, parts)
-        bus = parts.buses.get(str(options["bus"]))
-        if bus is None:
-            known = ", ".join(sorted(parts.buses)) or "none is configured"
-            raise BadConfig(f"{name}: no serial line {options['bus']!r}; there are: {known}")
-        self._bus: SerialBus = bus
+        self._bus = parts.serial(name, str(options["bus"]))
         self._address = int(options["address"])
         self._per_amp: int | None = None  # units of the current registers; None: not known yet
         self._minimum_a = 0
