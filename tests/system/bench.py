@@ -54,6 +54,7 @@ class Bench:
         self.downloads = folder / "downloads"
         self.cuts = 50
         self.is_alone = True  # one station has all the power cuts
+        self.tries_again = False  # what failed is tried once more, on a fresh station
         self.is_ready = again and self.golden.exists()
         if not self.is_ready:
             shutil.rmtree(folder, ignore_errors=True)
