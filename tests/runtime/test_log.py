@@ -193,19 +193,17 @@ def test_journal_gets_each_line_with_its_fields(tmp_path) -> None:
     pytest.importorskip("systemd.journal", reason="systemd-python is not installed")
     script = ("mkdir -p /run/systemd/journal && mount -t tmpfs t /run/systemd/journal && "
               f"mount --bind {tmp_path} /run/systemd/journal && exec \"$@\"")
-    entries = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    entries.bind(str(tmp_path / "socket"))
-    ran = subprocess.run(
-        ["unshare", "-m", "-r", "--propagation", "private", "sh", "-c", script, "_",
-         sys.executable, "-c", SPEAKER],
-        env={**os.environ, "JOURNAL_STREAM": "8:1"}, capture_output=True, text=True, timeout=60,
-        check=False)
-    if ran.returncode and not ran.stderr.startswith("Traceback"):
-        pytest.skip(f"no namespace of our own here: {ran.stderr.strip()}")
-
-    entries.setblocking(False)
-    first, second = entries.recv(65536), entries.recv(65536)
-    entries.close()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as entries:
+        entries.bind(str(tmp_path / "socket"))
+        ran = subprocess.run(
+            ["unshare", "-m", "-r", "--propagation", "private", "sh", "-c", script, "_",
+             sys.executable, "-c", SPEAKER],
+            env={**os.environ, "JOURNAL_STREAM": "8:1"}, capture_output=True, text=True,
+            timeout=60, check=False)
+        if ran.returncode and not ran.stderr.startswith("Traceback"):
+            pytest.skip(f"no namespace of our own here: {ran.stderr.strip()}")
+        entries.setblocking(False)
+        first, second = entries.recv(65536), entries.recv(65536)
 
     assert (ran.returncode, ran.stderr) == (0, "")
     lines = first.decode().splitlines()

@@ -138,12 +138,19 @@ class Container:
                  f"--machine=cpctl-{os.getpid()}", "systemd.unified_cgroup_hierarchy="
                  + str(int(Path("/sys/fs/cgroup/cgroup.controllers").exists()))],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console)
-        self.until(self._is_up, BOOT_S)
+        end = time.monotonic() + BOOT_S
+        while not self._is_up():
+            if time.monotonic() > end:
+                raise OSError(f"it does not come up within {BOOT_S:.0f} s: {self._last_words()}")
+            time.sleep(0.1)
+
+    def _last_words(self) -> str:
+        return (self._folder / "console").read_text(errors="replace").strip()[-200:]
 
     def _is_up(self) -> bool:
         assert self._nspawn is not None
         if self._nspawn.poll() is not None:
-            raise OSError((self._folder / "console").read_text()[-400:])
+            raise OSError(self._last_words())
         children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
         found = children.read_text().split()
         self._leader = int(found[0]) if found else 0
